@@ -1,0 +1,58 @@
+"""The hafailover program: finds the command, loads only its module, turns errors into sentences."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, Optional
+
+import click
+
+from hafailover.agents import __version__
+from hafailover.crm.errors import HafailoverError
+
+# Loading a command's module costs up to 100 ms of imports, so only the one that is asked for is loaded;
+# the short help stands here so that --help loads none.
+COMMANDS = {
+    "apply": ("hafailover.crm.commands.apply", "Bring a topology's configuration into the running cluster."),
+    "drill": ("hafailover.vagrant.drill.command", "Break the lab on purpose and count what a client lost."),
+    "generate": ("hafailover.crm.commands.generate", "Print the cluster configuration of a topology."),
+    "install": ("hafailover.crm.commands.install", "Put the resource agents where Pacemaker looks for them."),
+    "lab": ("hafailover.vagrant.command", "Run a real cluster on this machine."),
+    "promote": ("hafailover.crm.commands.promote", "Switch the primary role to a node, safely."),
+    "render": ("hafailover.crm.commands.render", "Write the configuration files of each node."),
+    "status": ("hafailover.crm.commands.status", "Show who is primary, who is in sync, and what is wrong."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A click group whose commands are the ``command`` object of the modules in COMMANDS."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = importlib.import_module(entry[0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[1]) for name, entry in sorted(COMMANDS.items())])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hafailover")
+def cli() -> None:
+    """High availability for pairs of servers on Pacemaker and Corosync."""
+
+
+def main(argv: Optional[list[str]] = None) -> Any:
+    """Run the command line ``argv`` (default: sys.argv) and exit with the code of crm/errors.py."""
+    try:
+        cli.main(args=argv, prog_name="hafailover", standalone_mode=True)
+    except HafailoverError as error:
+        click.echo(f"hafailover: {error}", err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,1 @@
+"""The commands of the hafailover program, one module each, thin."""

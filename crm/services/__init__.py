@@ -1,0 +1,1 @@
+"""Topology modules, one per service type; each registers itself by being here."""

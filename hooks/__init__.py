@@ -1,0 +1,1 @@
+"""What the cluster calls: reporters, alert agents, promotion hooks."""
