@@ -1,0 +1,341 @@
+"""The actions of ``ocf:hafailover:mariadb``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from hafailover.agents import __version__, ocf
+from hafailover.agents.mariadb import decide, gtid, replication, roles, semisync, sql
+from hafailover.agents.mariadb.cluster import Cluster, now
+from hafailover.agents.mariadb.journal import Journal, JournalError
+from hafailover.agents.mariadb.server import Process, Unit
+from hafailover.agents.mariadb.sql import Connection, SqlError
+from hafailover.agents.ocf import Agent, Context
+from hafailover.crm.pacemaker import PacemakerError
+
+_LOGIN_TIMEOUT = 5.0  # seconds; one look decides, a hung server is not waited for until the action's deadline
+_SETTLE = 5.0  # seconds after a promotion in which scores are left alone: a change aborts the transition that brings the address
+
+agent = Agent(
+    "mariadb",
+    version=__version__,
+    shortdesc="MariaDB pair that loses no acknowledged write",
+    longdesc=(
+        "A promotable MariaDB server (10.5 and newer) with GTID replication and semi-synchronous acknowledgement. The promoted server "
+        "acknowledges a commit only when a replica has it; when the replica is lost, it is first recorded as stale, with quorum, and only "
+        "then does the primary go on alone. A server that may miss an acknowledged write is never promoted, and says why. "
+        "Clone it with promotable=true and notify=true. The server runs in the systemd unit hafailover-mariadb-RESOURCE.service; the "
+        "distribution's own mariadb.service must be disabled."
+    ),
+)
+
+
+def _positive(value: float) -> str | None:
+    return None if value > 0 else "not greater than 0"
+
+
+def _port(value: int) -> str | None:
+    return None if 1 <= value <= 65535 else "not between 1 and 65535"
+
+
+def _nodes(value: str) -> str | None:
+    try:
+        replication.addresses(value)
+    except ValueError as error:
+        return f"wrong: {error}"
+    return None
+
+
+agent.parameter(
+    "nodes",
+    required=True,
+    check=_nodes,
+    shortdesc="Data nodes and their addresses",
+    longdesc="All nodes that hold the data, as name:address separated by blanks, in order of preference for a first start.",
+)
+agent.parameter(
+    "config",
+    required=True,
+    shortdesc="Configuration file",
+    longdesc="Complete configuration file (--defaults-file) of the server, as written by hafailover render.",
+)
+agent.parameter(
+    "credentials",
+    required=True,
+    shortdesc="Credentials file",
+    longdesc="File with user and password of the replication account in its [replication] section; mode 0600, owned by root.",
+)
+agent.parameter("binary", default="/usr/sbin/mariadbd", shortdesc="Server program", longdesc="Path of mariadbd.")
+agent.parameter(
+    "datadir", default="/var/lib/mysql", shortdesc="Data directory", longdesc="Directory that holds the data."
+)
+agent.parameter(
+    "socket",
+    default="/run/mysqld/mysqld.sock",
+    shortdesc="Unix socket",
+    longdesc="Socket on which the agent logs in as root.",
+)
+agent.parameter(
+    "pid_file", default="/run/mysqld/mysqld.pid", shortdesc="Pid file", longdesc="File with the server's pid."
+)
+agent.parameter("user", default="mysql", shortdesc="System user", longdesc="User that the server runs as.")
+agent.parameter(
+    "port",
+    type="integer",
+    default="3306",
+    check=_port,
+    shortdesc="TCP port",
+    longdesc="Port on which the server listens.",
+)
+agent.parameter(
+    "stall",
+    type="time",
+    default="2s",
+    check=_positive,
+    shortdesc="Longest stall",
+    longdesc="How long commits may wait for a replica that does not answer before it is marked stale and the primary goes on alone.",
+)
+
+
+def _require(ctx: Context) -> None:
+    """OcfError when the server cannot be run here at all."""
+    if not os.access(ctx.params["binary"], os.X_OK):
+        raise ocf.OcfError(
+            ocf.ERR_INSTALLED, f"{ctx.params['binary']} is not an executable program: install mariadb-server"
+        )
+    ctx.require("systemd-run")
+    for name in ("config", "datadir"):
+        if not os.path.exists(ctx.params[name]):
+            raise ocf.OcfError(ocf.ERR_INSTALLED, f"{name} {ctx.params[name]} does not exist on this node")
+    replication.login(ctx.params["credentials"])
+    if ctx.node not in replication.addresses(ctx.params["nodes"]):
+        raise ocf.OcfError(ocf.ERR_CONFIGURED, f"{ctx.node} is not in the parameter nodes ({ctx.params['nodes']})")
+
+
+def _version(ctx: Context) -> tuple[int, ...]:
+    printed = ctx.run([ctx.params["binary"], "--version"], timeout=10).out
+    try:
+        version = decide.parse_version(printed)
+    except ValueError as error:
+        raise ocf.OcfError(ocf.ERR_INSTALLED, f"{ctx.params['binary']}: {error}") from None
+    unsupported = decide.unsupported_version(version)
+    if unsupported:
+        raise ocf.OcfError(ocf.ERR_INSTALLED, unsupported)
+    return version
+
+
+def _login(ctx: Context) -> Connection:
+    return sql.local(ctx.params["socket"], ctx.deadline.bound(_LOGIN_TIMEOUT))
+
+
+@contextlib.contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn what the helpers raise into an exit reason."""
+    try:
+        yield
+    except SqlError as error:
+        raise ocf.OcfError(ocf.ERR_GENERIC, f"the server does not do as asked: {error}") from None
+    except (PacemakerError, JournalError) as error:
+        raise ocf.OcfError(ocf.ERR_GENERIC, str(error)) from None
+
+
+@agent.action("start", timeout="300s")
+def start(ctx: Context) -> int:
+    """Start the server read-only, in the role that the journal gives it, and begin to replicate if somebody is promoted."""
+    _require(ctx)
+    unit, cluster = Unit(ctx), Cluster(ctx)
+    with _sentences():
+        entry = cluster.journal()
+        process = unit.process()
+        if process and not unit.owns(process):
+            raise ocf.OcfError(
+                ocf.ERR_GENERIC,
+                f"mariadbd {process.pid} already runs on {unit.datadir} outside the cluster: systemctl disable --now mariadb",
+            )
+        unit.wait_ready()
+        promoted = next((name for name in ctx.notify.promoted if name not in (cluster.node, *ctx.notify.demote)), "")
+        process = unit.process()
+        if process is None:
+            choice = decide.recovery(entry, cluster.node, promoted, _version(ctx))
+            ctx.event("start", f"starting mariadbd {' '.join(choice.options)}: {choice.reason}")
+            unit.start(choice.options)
+            process = unit.process()
+        if process is None:
+            raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd ended right after it became ready; see its journal")
+        with _login(ctx) as server:
+            server.run("SET GLOBAL read_only=ON")
+            cluster.publish("incarnation", process.incarnation)
+            if not entry.epoch:
+                cluster.publish("position", "1:" + server.state())
+            _stand_by(ctx, cluster, unit, server, entry)
+    return ocf.SUCCESS
+
+
+def _stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> str | None:
+    """Follow the recorded primary if that is needed, then set the score; return what is wrong with this replica, or None."""
+    wrong = None
+    if entry.primary not in ("", cluster.node):
+        replica = server.replica()
+        address = replication.addresses(ctx.params["nodes"]).get(entry.primary)
+        stopped = replica is not None and replica.io == "No" and not replica.sql and not replica.error
+        if replica is None or replica.source != address or stopped:
+            wrong = replication.follow(ctx, server, entry.primary)
+        else:
+            wrong = decide.broken_replication(replica)
+    if wrong:
+        cluster.set_score(decide.SCORE_NEVER)
+        cluster.explain(wrong)
+        return wrong
+    if not _settling(entry):
+        roles.refresh(ctx, cluster, unit, server, entry)
+    return None
+
+
+def _settling(entry: Journal) -> bool:
+    return entry.by == "promote" and 0 <= now() - entry.at < _SETTLE
+
+
+@agent.action("stop", timeout="120s")
+def stop(ctx: Context) -> int:
+    """Stop the server; a writable one is demoted first, one that may not commit what waits is killed."""
+    unit, cluster = Unit(ctx), Cluster(ctx)
+    process = unit.process()
+    if process is None:
+        return ocf.SUCCESS
+    try:
+        with _login(ctx) as server:
+            if server.writable():
+                roles.demote(ctx, cluster, unit, server)
+    except (SqlError, PacemakerError, JournalError, ocf.OcfError) as error:
+        ctx.log("warning", f"stopping a server that could not be asked first: {error}")
+        unit.kill()
+    unit.stop()
+    return ocf.SUCCESS
+
+
+@agent.action("monitor", timeout="20s", interval="2s", role="Promoted")
+@agent.action("monitor", timeout="20s", interval="3s", role="Unpromoted")
+def monitor(ctx: Context) -> int:
+    """Tell the role from the server itself, keep the score true, and on the primary keep the promise about replicas."""
+    unit, cluster = Unit(ctx), Cluster(ctx)
+    process = unit.process()
+    if process is None:
+        return ocf.NOT_RUNNING
+    try:
+        with _login(ctx) as server:
+            writable = server.writable()
+            if ctx.is_probe:
+                return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
+            with _sentences():
+                if writable:
+                    return _monitor_promoted(ctx, cluster, server)
+                return _monitor_unpromoted(ctx, cluster, unit, server)
+    except SqlError as error:
+        return _unanswered(ctx, unit, process, error)
+
+
+def _unanswered(ctx: Context, unit: Unit, process: Process, error: SqlError) -> int:
+    if unit.process() != process:
+        return ocf.NOT_RUNNING
+    if error.errno == sql.TOO_MANY_CONNECTIONS:
+        # Failing over a busy server to a cold one made an outage worse (GitHub, 2012): busy is degraded, not failed.
+        ctx.log("warning", f"the server is alive but every connection is taken: {error}")
+        return ocf.DEGRADED_PROMOTED if ctx.role == "Promoted" else ocf.DEGRADED
+    if unit.state() == "activating":
+        raise ocf.OcfError(ocf.ERR_GENERIC, "the server is still recovering")
+    raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd {process.pid} runs but does not answer: {error}")
+
+
+def _monitor_promoted(ctx: Context, cluster: Cluster, server: Connection) -> int:
+    entry = cluster.journal()
+    if entry.primary != cluster.node:
+        raise ocf.OcfError(
+            ocf.FAILED_PROMOTED,
+            f"this server is writable, but {entry.primary or 'nobody'} is the recorded primary (epoch {entry.epoch})",
+        )
+    degraded = semisync.tend(ctx, cluster, server, entry)
+    if not _settling(entry):
+        cluster.set_score(decide.SCORE_PRIMARY)
+        cluster.explain(None)
+    if degraded:
+        ctx.log("notice", f"degraded: {degraded}")
+    return ocf.RUNNING_PROMOTED
+
+
+def _monitor_unpromoted(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
+    entry = cluster.journal()
+    wrong = _stand_by(ctx, cluster, unit, server, entry)
+    if wrong and "DIVERGED" in wrong:
+        raise ocf.OcfError(ocf.DEGRADED, wrong)
+    replica = server.replica()
+    if replica is not None and (replica.sql_errno or replica.io_errno in decide.DIVERGENCE_ERRORS):
+        raise ocf.OcfError(ocf.DEGRADED, f"replication is broken: {replica.error}")
+    return ocf.SUCCESS
+
+
+@agent.action("promote", timeout="120s")
+def promote(ctx: Context) -> int:
+    """Open the server for writing if, and only if, it holds every acknowledged write."""
+    unit, cluster = Unit(ctx), Cluster(ctx)
+    with _sentences(), _login(ctx) as server:
+        return roles.promote(ctx, cluster, unit, server)
+
+
+@agent.action("demote", timeout="60s")
+def demote(ctx: Context) -> int:
+    """Make the server read-only; one that is dead needs no demotion."""
+    unit, cluster = Unit(ctx), Cluster(ctx)
+    if unit.process() is None:
+        # Success without touching the score: another code makes Pacemaker stop and start this instance before it promotes the peer.
+        return ocf.SUCCESS
+    with _sentences():
+        try:
+            with _login(ctx) as server:
+                return roles.demote(ctx, cluster, unit, server)
+        except SqlError as error:
+            ctx.event("demote.killed", f"killing a server that cannot be asked to become read-only: {error}")
+            unit.kill()
+            return ocf.SUCCESS
+
+
+@agent.action("notify", timeout="60s")
+def notify(ctx: Context) -> int:
+    """Act between the steps of a transition. A hint only: Pacemaker ignores a failed notification, so nothing relies on one."""
+    step = f"{ctx.notify.type}-{ctx.notify.operation}"
+    unit, cluster = Unit(ctx), Cluster(ctx)
+    if step not in ("pre-promote", "post-promote", "post-start") or unit.process() is None:
+        return ocf.SUCCESS
+    with _sentences(), _login(ctx) as server:
+        if server.writable():
+            return ocf.SUCCESS
+        entry = cluster.journal()
+        if step == "pre-promote":
+            _publish_received(cluster, server, entry)
+        elif step == "post-promote":
+            if cluster.node not in ctx.notify.promote:
+                wrong = replication.follow(ctx, server, ctx.notify.promote[0]) if ctx.notify.promote else None
+                if wrong:
+                    ctx.log("warning", wrong)
+        elif not _settling(entry):
+            roles.refresh(ctx, cluster, unit, server, entry)
+    return ocf.SUCCESS
+
+
+def _publish_received(cluster: Cluster, server: Connection, entry: Journal) -> None:
+    """With several replicas in sync an election needs every one's received position; the IO thread stops so that it is final."""
+    replica = server.replica()
+    if replica is None or len(entry.sync) < 2:
+        return
+    server.run("STOP SLAVE IO_THREAD")
+    replica = server.replica() or replica
+    cluster.publish_for_epoch("received", entry.epoch, gtid.latest(replica.received, replica.applied))
+
+
+@agent.action("validate-all", timeout="20s")
+def validate(ctx: Context) -> int:
+    """Check that the server could be started here."""
+    _require(ctx)
+    _version(ctx)
+    return ocf.SUCCESS

@@ -1,0 +1,116 @@
+"""What the agent keeps in the cluster: the journal (permanent), and what dies with the node (scores, published positions).
+
+Transient attributes are private (never in the CIB), because a change in the CIB aborts the transition that is under way; the promotion
+score alone is not, it is Pacemaker's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from hafailover.agents.mariadb import decide, journal
+from hafailover.agents.mariadb.journal import Journal, JournalError
+from hafailover.agents.mariadb.server import RUN_DIR
+from hafailover.agents.ocf import Context
+from hafailover.crm.pacemaker import Pacemaker
+
+JOURNAL = "journal"
+
+
+class Refused(Exception):
+    """The cluster does not let this be recorded; the message is the reason. Nothing may be done that relied on it."""
+
+
+class Cluster:
+    """The cluster as one database instance on one node sees it."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.node = ctx.node
+        self.resource = ctx.instance
+        self.pacemaker = Pacemaker(ctx.run)
+        self._ctx = ctx
+        self._group = f"hafailover-{ctx.instance}"
+
+    # -- the journal ---------------------------------------------------------------------------------------------
+
+    def journal(self) -> Journal:
+        """The promotion journal in this node's CIB; JournalError when it must not be trusted."""
+        return journal.read(self.pacemaker.property(self._group, JOURNAL))
+
+    def record(self, entry: Journal) -> None:
+        """Write the journal so that it cannot be lost, or raise Refused: quorum, write, still quorum, read back."""
+        before = self.pacemaker.quorate()
+        if not before:
+            raise Refused("this partition has no quorum")
+        self.pacemaker.write_property(self._group, JOURNAL, journal.write(entry))
+        after = self.pacemaker.quorate()
+        try:
+            seen = self.journal()
+        except JournalError as error:
+            raise Refused(str(error)) from None
+        refusal = decide.release_refusal(entry, self.node, before, after, seen)
+        if refusal:
+            raise Refused(refusal)
+
+    # -- what dies with the node -----------------------------------------------------------------------------------
+
+    def publish(self, what: str, value: str) -> None:
+        """Publish ``what`` of this node for the other nodes."""
+        self.pacemaker.publish(f"{self._group}-{what}", value)
+
+    def published(self, what: str) -> dict[str, str]:
+        """``what`` as each node has published it."""
+        return dict(self.pacemaker.published(f"{self._group}-{what}"))
+
+    def publish_for_epoch(self, what: str, epoch: int, position: str) -> None:
+        """Publish a position that only counts within ``epoch``."""
+        self.publish(what, f"{epoch}:{position}")
+
+    def published_in_epoch(self, what: str, epoch: int) -> dict[str, str]:
+        """The positions published within ``epoch``: node → position."""
+        found = {}
+        for node, value in self.published(what).items():
+            at, _, position = value.partition(":")
+            if at == str(epoch):
+                found[node] = position
+        return found
+
+    def reign(self) -> int:
+        """The epoch whose primary this node became and since when it has not left the cluster, or 0."""
+        value = self.published("reign").get(self.node, "0")
+        return int(value) if value.isdigit() else 0
+
+    def set_score(self, score: int) -> bool:
+        """Set this node's promotion score if it differs; True when it was changed.
+
+        A score above the in-sync one on a node that may be promoted is a person's request for a switchover: it is left alone.
+        """
+        current = self.pacemaker.score(self.resource, self.node)
+        if current == score:
+            return False
+        if score == decide.SCORE_IN_SYNC and current == decide.SCORE_REQUESTED:
+            return False
+        self.pacemaker.set_score(self.resource, self.node, score)
+        return True
+
+    def explain(self, reason: str | None) -> None:
+        """Publish why this node cannot be promoted, and log it once, when it changes."""
+        said = f"{RUN_DIR}/{self.resource}.why"
+        text = reason or "ok"
+        try:
+            with open(said) as file:
+                if file.read() == text:
+                    return
+        except OSError:
+            pass  # never said anything since the node booted
+        self.publish("why", text)
+        os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+        with open(said, "w") as file:
+            file.write(text)
+        self._ctx.event("standing", "can be promoted" if reason is None else f"cannot be promoted: {reason}")
+
+
+def now() -> float:
+    """Unix time in seconds, for the journal; nothing is decided by it."""
+    return time.time()

@@ -1,0 +1,309 @@
+"""Every decision that can lose data: pure functions from facts to a verdict with its reason.
+
+A check returns the reason why *not* (or None), so that the log, ``status``, ``promote --dry-run`` and the agent say the
+same sentence. Nothing here reads a clock, a file or a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from hafailover.agents.mariadb import gtid
+from hafailover.agents.mariadb.journal import Journal
+
+SCORE_PRIMARY = 100  # far below INFINITY: scores that tie at INFINITY made Percona's PRM promote by node name
+SCORE_IN_SYNC = 50
+SCORE_REQUESTED = 1000  # a person asked for this node; Pacemaker moves the role to it
+SCORE_NEVER = -1000000
+
+OLDEST_SUPPORTED = (10, 5)
+
+
+class Replica(NamedTuple):
+    """What SHOW SLAVE STATUS said. Positions are GTID positions; error is empty when all is well.
+
+    received: everything in the relay log. applied: everything executed. source: the primary's address. io: Slave_IO_Running
+    ("Yes", "Connecting", "No", "Preparing").
+    """
+
+    source: str
+    io: str
+    sql: bool
+    received: str
+    applied: str
+    io_errno: int
+    sql_errno: int
+    error: str
+
+
+# A replica whose primary died keeps trying to connect: these are the network's errors, not the replica's.
+_CONNECTION_ERRORS = frozenset({0, 2002, 2003, 2005, 2006, 2013, 1158, 1159, 1160, 1161, 1040, 1053, 1927})
+# The replica asks for a position that the primary does not have, or collides with its own rows: the data differ.
+DIVERGENCE_ERRORS = frozenset({1236, 1950, 1062, 1032})
+
+
+def broken_replication(replica: Replica) -> str | None:
+    """Say why this replica's threads do not work, or None. A connection that is being retried is no fault of the replica."""
+    if replica.sql_errno or not replica.sql:
+        return f"the SQL thread stopped: {replica.error or 'somebody stopped it'} (error {replica.sql_errno})"
+    if replica.io_errno not in _CONNECTION_ERRORS:
+        return f"the IO thread cannot replicate from {replica.source}: {replica.error} (error {replica.io_errno})"
+    if replica.io == "No":
+        return f"the IO thread is stopped: {replica.error or 'somebody stopped it'}"
+    return None
+
+
+class Standing(NamedTuple):
+    """What a node knows when the question is whether it may be promoted.
+
+    node: this node. nodes: all data nodes in the topology's order. online: those of them that are members now.
+    quorate: whether this partition has quorum. journal: as read from the CIB. incarnation: of this node's server.
+    reign: the epoch whose primary this node has been without leaving the cluster since, or 0. replica: None when
+    replication is not configured. state: own ``@@gtid_binlog_state`` joined with ``@@gtid_slave_pos``. positions: what each data node has
+    published for an election (received position; on a first start its whole state).
+    """
+
+    node: str
+    nodes: tuple[str, ...]
+    online: frozenset[str]
+    quorate: bool
+    journal: Journal
+    incarnation: str
+    reign: int
+    replica: Replica | None
+    state: str
+    positions: Mapping[str, str]
+
+
+def promotion_refusal(facts: Standing) -> str | None:
+    """Say why this node must not be promoted, or None. Sources: resource-agents #1457, #1377; PAF #139; scenarios of a total outage."""
+    journal = facts.journal
+    if not facts.quorate:
+        return "this partition has no quorum"
+    if not journal.epoch:
+        return _first_primary_refusal(facts)
+    if journal.primary == facts.node:
+        return _last_primary_refusal(facts)
+    if not journal.in_sync(facts.node, facts.incarnation):
+        return (
+            f"STALE: {journal.primary} was primary last and has not confirmed that this server holds "
+            "every acknowledged write since it started"
+        )
+    if facts.replica is None:
+        return "replication is not configured, so what was received cannot be proved"
+    if facts.replica.sql_errno or not facts.replica.sql:
+        return broken_replication(facts.replica)
+    return _election_refusal(facts, facts.replica)
+
+
+def _first_primary_refusal(facts: Standing) -> str | None:
+    """No primary was ever recorded: the server that holds all the others' data is first; a tie goes to the topology's order."""
+    absent = [name for name in facts.nodes if name not in facts.online or name not in facts.positions]
+    if absent:
+        return f"no primary was ever recorded and {', '.join(absent)} has not shown its data yet: waiting for it"
+    for name in facts.nodes:
+        extra = gtid.missing(facts.positions[name], facts.state)
+        if extra:
+            return (
+                f"no primary was ever recorded and {name} holds transactions this server does not: {gtid.text(extra)}"
+            )
+    for name in facts.nodes:
+        if name == facts.node:
+            return None
+        if not gtid.missing(facts.state, facts.positions[name]):
+            return f"no primary was ever recorded; {name} holds the same data and comes first"
+    return f"{facts.node} is not a data node of this service"
+
+
+def _last_primary_refusal(facts: Standing) -> str | None:
+    """The last primary returns: its own CIB copy counts only if nobody can have been promoted since."""
+    if facts.reign == facts.journal.epoch:
+        return None
+    absent = [name for name in facts.nodes if name not in facts.online]
+    if absent:
+        return (
+            f"primary of epoch {facts.journal.epoch}, but {', '.join(absent)} may have been promoted since "
+            "this node left the cluster: waiting for it"
+        )
+    return None
+
+
+def _election_refusal(facts: Standing, replica: Replica) -> str | None:
+    """With several replicas one acknowledgement releases a commit: every one in sync must be heard and none may hold more."""
+    for peer in facts.journal.sync:
+        if peer in (facts.node, facts.journal.primary):
+            continue
+        theirs = facts.positions.get(peer)
+        if peer not in facts.online or theirs is None:
+            return f"{peer} may hold an acknowledged write that this server does not and has not published its position"
+        if not gtid.reached(gtid.latest(replica.received, replica.applied), theirs):
+            return f"{peer} has received more ({theirs} against {replica.received})"
+    return None
+
+
+def promotion_score(facts: Standing) -> tuple[int, str | None]:
+    """Return the promotion score of a server that is not promoted, and the reason when it must never be."""
+    refusal = promotion_refusal(facts)
+    if refusal:
+        return SCORE_NEVER, refusal
+    if facts.replica is not None and facts.journal.primary != facts.node:
+        refusal = broken_replication(facts.replica)
+        if refusal:
+            return SCORE_NEVER, refusal
+    return (SCORE_IN_SYNC if facts.journal.primary not in ("", facts.node) else SCORE_PRIMARY), None
+
+
+class Recovery(NamedTuple):
+    """How to start the server: options for mariadbd and why."""
+
+    options: tuple[str, ...]
+    reason: str
+
+
+def recovery(journal: Journal, node: str, promoted_peer: str, version: tuple[int, ...]) -> Recovery:
+    """Choose crash recovery for a start on ``node``, whose server has ``version``, while ``promoted_peer`` ("" if none) is promoted.
+
+    Recovery as a semi-sync replica removes transactions that nobody acknowledged, and also some that were, which then must come
+    back from the promoted node: without one they are lost, and a server so truncated that became primary in place would reuse
+    their GTIDs. Hence only when another node is promoted *and* recorded as the primary. Source: MDEV-21117, MDEV-33465.
+    """
+    superseded = bool(promoted_peer) and promoted_peer != node and journal.primary == promoted_peer
+    if not superseded:
+        return Recovery(_recovery_options(version, as_replica=False), "may hold the only copy: recover everything")
+    if _truncates(version):
+        return Recovery(
+            _recovery_options(version, as_replica=True),
+            f"superseded by {promoted_peer} (epoch {journal.epoch}): remove what nobody acknowledged",
+        )
+    return Recovery((), f"superseded by {promoted_peer}, but MariaDB {_dotted(version)} cannot truncate its tail")
+
+
+def _truncates(version: tuple[int, ...]) -> bool:
+    return version >= (10, 6, 2)
+
+
+def _has_init_rpl_role(version: tuple[int, ...]) -> bool:
+    """MDEV-33465 moved the choice from rpl_semi_sync_slave_enabled to init_rpl_role, in each series from its own release on."""
+    floors = {(10, 6): 19, (10, 11): 9, (11, 1): 6, (11, 2): 5, (11, 4): 3}
+    series = version[:2]
+    if series in floors:
+        return version[2] >= floors[series]
+    return series > (11, 4)
+
+
+def _recovery_options(version: tuple[int, ...], as_replica: bool) -> tuple[str, ...]:
+    if not _truncates(version):
+        return ()
+    if _has_init_rpl_role(version):
+        return (f"--init-rpl-role={'SLAVE' if as_replica else 'MASTER'}",)
+    # Before MDEV-33465 the presence of this setting alone decided whether recovery truncates.
+    return (f"--rpl-semi-sync-slave-enabled={'ON' if as_replica else 'OFF'}",)
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+def parse_version(text: str) -> tuple[int, ...]:
+    """Read ``10.11.19`` from what ``SELECT VERSION()`` or ``mariadbd --version`` printed; ValueError if there is none."""
+    for word in text.replace("-", " ").split():
+        pieces = word.split(".")
+        if len(pieces) == 3 and all(piece.isdigit() for piece in pieces):
+            return tuple(int(piece) for piece in pieces)
+    raise ValueError(f"no MariaDB version in {text!r}")
+
+
+def unsupported_version(version: tuple[int, ...]) -> str | None:
+    """Say why this MariaDB cannot be used, or None."""
+    if version[:2] >= OLDEST_SUPPORTED:
+        return None
+    return (
+        f"MariaDB {_dotted(version)} is too old: 10.5 or newer is needed. Upgrade one series at a time "
+        "(10.3 → 10.4 → 10.5 …) with mariadb-upgrade after each step"
+    )
+
+
+def divergence(own_state: str, primary_state: str, primary: str) -> str | None:
+    """Say what this server holds that the primary does not, or None. To be asked before replication starts.
+
+    Replicating into an errant transaction hides the loss (replication-manager #375, #376, #597).
+    """
+    extra = gtid.missing(own_state, primary_state)
+    if not extra:
+        return None
+    return f"DIVERGED: holds {gtid.text(extra)}, which {primary} does not; the data is kept and must be looked at"
+
+
+class SemiSync(NamedTuple):
+    """The primary's semi-sync state. clients: connected semi-sync replicas. stalled: age in seconds of the oldest commit that waits."""
+
+    enforcing: bool
+    clients: int
+    waiting: int
+    stalled: float
+
+
+def degrade_reason(semi: SemiSync, patience: float) -> str | None:
+    """Say why the primary should stop waiting for its replicas, or None. ``patience``: longest bearable stall in seconds.
+
+    A replica that is stopped or unreachable keeps its connection for half a minute, so the wait's age counts too.
+    """
+    if not semi.enforcing:
+        return None
+    if semi.clients == 0:
+        return "no replica is connected"
+    if semi.stalled > patience:
+        return f"a commit has waited {semi.stalled:.1f} s for a replica (limit {patience:g} s)"
+    return None
+
+
+def release_refusal(
+    journal: Journal, node: str, quorate_before: bool, quorate_after: bool, read_back: Journal
+) -> str | None:
+    """Say why waiting commits must not be released after ``journal`` was written, or None.
+
+    A node without quorum accepts a CIB write and returns success, applied to its own copy alone: so quorum before, quorum after,
+    and the text read back.
+    """
+    if not (quorate_before and quorate_after):
+        return "no quorum: the mark may be in this node's copy alone"
+    if read_back != journal:
+        return f"the journal reads back as epoch {read_back.epoch} of {read_back.primary}, not as written"
+    if journal.primary != node:
+        return f"{journal.primary} is the recorded primary, not {node}"
+    return None
+
+
+class Peer(NamedTuple):
+    """What the primary sees of a replica. state fields are the replica's own answers; incarnation is the one it published."""
+
+    name: str
+    incarnation: str
+    replica: Replica | None
+    read_only: bool
+    semi_sync: bool
+
+
+def regain_refusal(peer: Peer, primary_position: str) -> str | None:
+    """Say why ``peer`` cannot be called in sync, or None.
+
+    ``primary_position`` must have been sampled *after* the primary began to wait for acknowledgements: every write acknowledged before
+    is in it, every later one waits for the replica.
+    """
+    if not peer.incarnation:
+        return "has not published its incarnation"
+    if peer.replica is None:
+        return "does not replicate"
+    broken = broken_replication(peer.replica)
+    if broken:
+        return broken
+    if peer.replica.io != "Yes":
+        return f"is not connected ({peer.replica.io})"
+    if not peer.read_only:
+        return "is writable"
+    if not peer.semi_sync:
+        return "does not acknowledge (rpl_semi_sync_slave_enabled is OFF)"
+    if not gtid.reached(gtid.latest(peer.replica.received, peer.replica.applied), primary_position):
+        return f"is {gtid.behind(peer.replica.applied, primary_position)} transactions behind"
+    return None

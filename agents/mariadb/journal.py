@@ -1,0 +1,87 @@
+"""The promotion journal: the one permanent record from which every node learns whose data is the truth.
+
+It is a single CIB attribute, so that a promotion and the mark "the others are stale" are one write and can never be
+seen apart. Its text is ``key=value`` pairs a person can read in ``crm configure show``::
+
+    v=1 epoch=7 primary=db1 gtid=0-1-4711 sync=db2@1f2e.812.991 at=1767225600 by=regain
+
+``sync`` names the peers that hold every acknowledged write, each with the incarnation (one life of its server
+process) for which the primary proved it: a restart may have lost received relay log, so the proof ends with the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+SCHEMA = 1
+
+
+class JournalError(ValueError):
+    """The journal cannot be read; nothing may be promoted on its word. The message says why."""
+
+
+class Journal(NamedTuple):
+    """One reading of the promotion journal.
+
+    epoch: rises by one with every promotion. primary: node name of the last promoted server. gtid: its binary log
+    position when it was opened for writing. sync: peer → incarnation that holds every acknowledged write.
+    at: Unix time of the last change, seconds. by: what changed it (``promote``, ``degrade``, ``regain``).
+    """
+
+    epoch: int
+    primary: str
+    gtid: str
+    sync: Mapping[str, str]
+    at: int
+    by: str
+
+    def in_sync(self, node: str, incarnation: str) -> bool:
+        """Tell whether this life of ``node``'s server was proved to hold every acknowledged write."""
+        return bool(incarnation) and self.sync.get(node) == incarnation
+
+    def promoted(self, node: str, gtid: str, now: float) -> Journal:
+        """The record for a promotion of ``node`` at ``gtid``: every peer is stale from here on."""
+        return Journal(self.epoch + 1, node, gtid, {}, int(now), "promote")
+
+    def degraded(self, peers: frozenset[str], now: float) -> Journal:
+        """The record after which the primary may acknowledge writes that ``peers`` do not hold."""
+        return self._replace(sync={k: v for k, v in self.sync.items() if k not in peers}, at=int(now), by="degrade")
+
+    def regained(self, peer: str, incarnation: str, now: float) -> Journal:
+        """The record after ``peer`` was proved to hold everything that was ever acknowledged."""
+        return self._replace(sync={**self.sync, peer: incarnation}, at=int(now), by="regain")
+
+
+NONE = Journal(epoch=0, primary="", gtid="", sync={}, at=0, by="")
+
+
+def write(journal: Journal) -> str:
+    """Return the attribute's text."""
+    sync = ",".join(f"{node}@{life}" for node, life in sorted(journal.sync.items()))
+    return (
+        f"v={SCHEMA} epoch={journal.epoch} primary={journal.primary} gtid={journal.gtid} "
+        f"sync={sync} at={journal.at} by={journal.by}"
+    )
+
+
+def read(text: str | None) -> Journal:
+    """Parse the attribute's text; None or an empty text is ``NONE``. JournalError when it must not be trusted."""
+    if not text:
+        return NONE
+    fields = dict(part.split("=", 1) for part in text.split() if "=" in part)
+    if fields.get("v") != str(SCHEMA):
+        raise JournalError(
+            f"the promotion journal has schema {fields.get('v')!r}, this node understands {SCHEMA}: "
+            "install the same version of hafailover on all nodes"
+        )
+    try:
+        sync = dict(entry.split("@", 1) for entry in fields["sync"].split(",") if entry)
+        journal = Journal(
+            int(fields["epoch"]), fields["primary"], fields["gtid"], sync, int(fields["at"]), fields.get("by", "")
+        )
+    except (KeyError, ValueError) as error:
+        raise JournalError(f"the promotion journal is damaged ({error}): {text!r}") from None
+    if journal.epoch < 1 or not journal.primary:
+        raise JournalError(f"the promotion journal names no primary: {text!r}")
+    return journal

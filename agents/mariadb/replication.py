@@ -1,0 +1,127 @@
+"""Making this server a replica of the promoted one, and asking a peer how far it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import NamedTuple
+
+from hafailover.agents import ocf
+from hafailover.agents.mariadb import decide, gtid, sql
+from hafailover.agents.mariadb.decide import Peer
+from hafailover.agents.mariadb.sql import Connection, SqlError
+from hafailover.agents.ocf import Context
+
+PEER_TIMEOUT = 3.0  # seconds; a peer that takes longer is asked again by the next monitor
+
+
+class Login(NamedTuple):
+    """The replication account."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:  # a traceback must not show it
+        return f"Login({self.user!r}, ***)"
+
+
+def login(path: str) -> Login:
+    """Read the ``[replication]`` section of the credentials file; OcfError when it is missing, open to others or incomplete."""
+    fields: dict[str, str] = {}
+    section = ""
+    try:
+        mode = stat.S_IMODE(os.stat(path).st_mode)
+        if mode & 0o077:
+            raise ocf.OcfError(ocf.ERR_PERM, f"{path} is open to others (mode {mode:04o}): chmod 600 {path}")
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                line = line.strip()
+                if line.startswith("["):
+                    section = line.strip("[]")
+                elif section == "replication" and "=" in line and not line.startswith("#"):
+                    key, _, value = line.partition("=")
+                    fields[key.strip()] = value.strip()
+    except OSError as error:
+        raise ocf.OcfError(ocf.ERR_CONFIGURED, f"cannot read the credentials {path}: {error.strerror}") from None
+    if not fields.get("user") or not fields.get("password"):
+        raise ocf.OcfError(ocf.ERR_CONFIGURED, f"{path} has no user and password in its [replication] section")
+    return Login(fields["user"], fields["password"])
+
+
+def addresses(nodes: str) -> dict[str, str]:
+    """Parse ``"db1:10.0.0.1 db2:[fd00::2]"`` into node → address, in order; ValueError names the bad entry."""
+    found = {}
+    for entry in nodes.split():
+        name, _, address = entry.partition(":")
+        address = address.strip("[]")
+        if not name or not address:
+            raise ValueError(f"{entry!r} is not name:address")
+        if name in found:
+            raise ValueError(f"{name} is listed twice")
+        found[name] = address
+    return found
+
+
+def connect(ctx: Context, node: str) -> Connection:
+    """Log in to the server on ``node`` with the replication account."""
+    account = login(ctx.params["credentials"])
+    timeout = ctx.deadline.bound(PEER_TIMEOUT)
+    return sql.remote(addresses(ctx.params["nodes"])[node], ctx.params["port"], account.user, account.password, timeout)
+
+
+def follow(ctx: Context, server: Connection, primary: str) -> str | None:
+    """Make ``server`` (this node's) replicate from ``primary``; return the reason when it must not or cannot yet.
+
+    Both settings below must hold when replication starts: recovery may have truncated transactions of this server's own that the
+    primary has acknowledged, and without them these come back, are skipped, and the tables differ with both threads at "Yes".
+    """
+    address = addresses(ctx.params["nodes"]).get(primary)
+    if address is None:
+        return f"{primary} is the recorded primary but not in the parameter nodes"
+    try:
+        with connect(ctx, primary) as peer:
+            if not peer.writable():
+                return f"{primary} is not writable yet"
+            theirs = peer.state()
+    except SqlError as error:
+        return f"cannot ask {primary}: {error}"
+    diverged = decide.divergence(server.state(), theirs, primary)
+    if diverged:
+        server.run("STOP SLAVE")
+        return diverged
+    account = login(ctx.params["credentials"])
+    server.run("STOP SLAVE")
+    server.run("SET GLOBAL gtid_strict_mode=ON")
+    server.run("SET GLOBAL rpl_semi_sync_slave_enabled=ON")
+    # An ex-primary's gtid_slave_pos stands where its reign began: what it holds is in its binary log.
+    row = server.row("SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied")
+    server.run("SET GLOBAL gtid_slave_pos=%s", gtid.latest(row["written"], row["applied"]))
+    server.run(
+        "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s, MASTER_USER=%s, MASTER_PASSWORD=%s, "
+        "MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=2",
+        address,
+        int(ctx.params["port"]),
+        account.user,
+        account.password,
+    )
+    server.run("START SLAVE")
+    ctx.event("follow", f"replicating from {primary} ({address})", peer=primary)
+    return None
+
+
+def look_at(ctx: Context, name: str, incarnation: str) -> Peer:
+    """Ask the server on ``name`` for what decides whether it is in sync; SqlError when it does not answer."""
+    with connect(ctx, name) as peer:
+        return Peer(name, incarnation, peer.replica(), not peer.writable(), peer.acknowledges())
+
+
+def create_account(ctx: Context, server: Connection) -> None:
+    """Make the replication account on a fresh primary; it reaches the replicas as any other transaction does."""
+    account = login(ctx.params["credentials"])
+    # The server's own form of the hash, so that no log of statements ever holds the password.
+    inner = hashlib.sha1(account.password.encode()).digest()  # noqa: S324  mysql_native_password is defined so
+    digest = "*" + hashlib.sha1(inner).hexdigest().upper()  # noqa: S324
+    server.run("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY PASSWORD %s", account.user, digest)
+    server.run("ALTER USER %s@'%%' IDENTIFIED BY PASSWORD %s", account.user, digest)
+    server.run("GRANT REPLICATION SLAVE, SLAVE MONITOR ON *.* TO %s@'%%'", account.user)

@@ -1,0 +1,202 @@
+"""Promote and demote: the two steps in which a writer may exist twice or an acknowledged write may be left behind."""
+
+from __future__ import annotations
+
+import time
+
+from hafailover.agents import ocf
+from hafailover.agents.mariadb import decide, gtid, replication, semisync
+from hafailover.agents.mariadb.cluster import Cluster, Refused, now
+from hafailover.agents.mariadb.decide import Standing
+from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.server import Unit
+from hafailover.agents.mariadb.sql import STATEMENT_TIMEOUT, Connection, SqlError
+from hafailover.agents.ocf import Context
+
+_READ_ONLY_TRIES = 3
+_READ_ONLY_WAIT = 2  # seconds per try, before what blocks it is killed
+_STILL = 0.02  # seconds between two equal positions that make a server "standing still"
+
+
+def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, journal: Journal, hint: bool) -> Standing:
+    """Gather what the promotion rules want to know, and no more: each answer from Pacemaker costs a process.
+
+    ``hint``: the result only becomes a score, so quorum is left to Pacemaker; promote itself asks for everything again.
+    """
+    nodes = tuple(replication.addresses(ctx.params["nodes"]))
+    process = unit.process()
+    alone = journal.primary in ("", cluster.node)
+    online = frozenset(cluster.pacemaker.members()) if alone or len(nodes) > 2 else frozenset(nodes)
+    if not journal.epoch:
+        positions = {name: value[2:] for name, value in cluster.published("position").items()}
+    elif len(set(journal.sync) - {cluster.node}) > 0:
+        positions = cluster.published_in_epoch("received", journal.epoch)
+    else:
+        positions = {}
+    return Standing(
+        node=cluster.node,
+        nodes=nodes,
+        online=online & frozenset(nodes),
+        quorate=True if hint else cluster.pacemaker.quorate(),
+        journal=journal,
+        incarnation=process.incarnation if process else "",
+        reign=cluster.reign() if journal.primary == cluster.node else 0,
+        replica=server.replica(),
+        state=server.state(),
+        positions=positions,
+    )
+
+
+def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
+    """Open this server for writing, after everything that may speak against it was asked again.
+
+    The score that made Pacemaker choose this node is only a hint: between the monitor that set it and now the facts may have changed.
+    """
+    journal = cluster.journal()
+    if server.writable() and journal.primary == cluster.node:
+        return ocf.SUCCESS
+    facts = standing(ctx, cluster, unit, server, journal, hint=False)
+    refusal = decide.promotion_refusal(facts)
+    if refusal:
+        raise _refuse(cluster, refusal)
+    if facts.replica is not None:
+        server.run("STOP SLAVE IO_THREAD")  # from here on nothing more can be acknowledged to an old primary
+        _drain(ctx, server)
+        _reach_final_position(ctx, cluster, server, journal)
+    position = server.binlog_position() or gtid.latest(server.state())
+    try:
+        cluster.record(journal.promoted(cluster.node, position, now()))
+    except Refused as refused:
+        raise _refuse(cluster, str(refused)) from None
+    cluster.publish("reign", str(journal.epoch + 1))
+    server.run("STOP SLAVE")
+    server.run("RESET SLAVE ALL")
+    server.run("SET GLOBAL rpl_semi_sync_slave_enabled=OFF")
+    # Every replica is stale from here on; the first monitor that proves one in sync makes commits wait for it again.
+    semisync.release(server)
+    server.run("SET GLOBAL read_only=OFF")
+    if not server.writable():
+        raise ocf.OcfError(ocf.ERR_GENERIC, "read_only is still on after it was switched off")
+    ctx.event("promoted", f"writable as primary of epoch {journal.epoch + 1} at {position or 'an empty history'}")
+    if not journal.epoch:
+        replication.create_account(ctx, server)
+    return ocf.SUCCESS
+
+
+def _refuse(cluster: Cluster, reason: str) -> ocf.OcfError:
+    cluster.set_score(decide.SCORE_NEVER)
+    cluster.explain(reason)
+    return ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {reason}")
+
+
+def _drain(ctx: Context, server: Connection) -> None:
+    """Wait until everything received is applied; a pre-promote notification may not have run, so this is where it counts."""
+    begin = time.monotonic()
+    while True:
+        replica = server.replica()
+        if replica is None:
+            raise ocf.OcfError(ocf.ERR_GENERIC, "replication was reset while its relay log was being applied")
+        if gtid.reached(replica.applied, replica.received):
+            return
+        if replica.sql_errno or not replica.sql:
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {decide.broken_replication(replica)}")
+        if ctx.deadline.expired:
+            left = gtid.behind(replica.applied, replica.received)
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {left} received transactions are still not applied")
+        server.row("SELECT MASTER_GTID_WAIT(%s, 1) AS v", replica.received)
+        waited = time.monotonic() - begin
+        if waited > 1:
+            left = gtid.behind(replica.applied, replica.received)
+            ctx.log(
+                "notice", f"applying what was received before opening: {left} transactions left after {waited:.0f} s"
+            )
+
+
+def _reach_final_position(ctx: Context, cluster: Cluster, server: Connection, journal: Journal) -> None:
+    """After a planned demote the old primary has said where it stands: opening before that point would leave writes behind."""
+    if journal.primary not in ctx.notify.demote:
+        return
+    final = cluster.published_in_epoch("final", journal.epoch).get(journal.primary)
+    if final is None:
+        return  # it died before it could say; what it acknowledged is on this server because it was in sync
+    mine = gtid.latest(server.binlog_position(), server.state())
+    if not gtid.reached(mine, final):
+        raise _refuse(cluster, f"{journal.primary} stopped at {final}, this server stands at {mine}")
+
+
+def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
+    """Make sure that nobody can write here any more, and publish where the server stands.
+
+    Sessions that wait for an acknowledgement commit when they are killed or the server is terminated: rather than that, the server is
+    killed, and recovery on its return removes what nobody acknowledged.
+    """
+    if server.writable():
+        if not cluster.pacemaker.quorate() and server.waiters():
+            return _kill_instead(ctx, unit, "commits wait for a replica and quorum is lost")
+        try:
+            _close(ctx, server)
+        except SqlError as error:
+            return _kill_instead(ctx, unit, f"it would not become read-only: {error}")
+    position = _stand_still(server)
+    server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")
+    journal = cluster.journal()
+    if ctx.notify.promote:
+        cluster.publish_for_epoch("final", journal.epoch, position)
+    ctx.event("demoted", f"read-only at {position or 'an empty history'}")
+    return ocf.SUCCESS
+
+
+def _kill_instead(ctx: Context, unit: Unit, why: str) -> int:
+    ctx.event("demote.killed", f"killing the server instead of demoting it: {why}")
+    unit.kill()
+    return ocf.SUCCESS
+
+
+def _close(ctx: Context, server: Connection) -> None:
+    """read_only=ON within a deadline; it waits for table locks, running bulk statements and unacknowledged commits."""
+    for attempt in range(_READ_ONLY_TRIES):
+        try:
+            server.run(f"SET STATEMENT max_statement_time={_READ_ONLY_WAIT} FOR SET GLOBAL read_only=ON")
+            break
+        except SqlError as error:
+            if error.errno != STATEMENT_TIMEOUT or attempt + 1 == _READ_ONLY_TRIES:
+                raise
+            if server.waiters():
+                raise SqlError(error.errno, "commits wait for a replica that does not answer") from None
+            ctx.log("warning", f"read_only is blocked; killing {len(server.client_sessions())} sessions")
+            _kill_sessions(server)
+    # SUPER and READ ONLY ADMIN may still write, and an open transaction may hold locks: nobody keeps a session.
+    _kill_sessions(server)
+    if server.writable():
+        raise SqlError(0, "read_only is off after it was switched on")
+
+
+def _kill_sessions(server: Connection) -> None:
+    if server.waiters():
+        return  # a killed waiter commits, unacknowledged
+    for session in server.client_sessions():
+        try:
+            server.run(f"KILL CONNECTION {session}")
+        except SqlError as error:
+            if error.errno != 1094:  # ended by itself meanwhile
+                raise
+
+
+def _stand_still(server: Connection) -> str:
+    """Return the position once two looks agree; a bulk statement may run on for a moment after its session was killed."""
+    position = server.binlog_position()
+    for _ in range(100):
+        time.sleep(_STILL)
+        again = server.binlog_position()
+        if again == position:
+            return position
+        position = again
+    raise SqlError(0, f"still being written to at {position}")
+
+
+def refresh(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, journal: Journal) -> str | None:
+    """Set an unpromoted server's score from the facts; return why it may not be promoted, or None."""
+    score, reason = decide.promotion_score(standing(ctx, cluster, unit, server, journal, hint=True))
+    cluster.set_score(score)
+    cluster.explain(reason)
+    return reason

@@ -1,0 +1,147 @@
+"""The primary's side of "no acknowledged write is ever lost": when to stop waiting for a replica, and when it counts again.
+
+The order is everything. Degrade: record "the replica is stale" with quorum, *then* release the commits that wait. Regain: wait for
+acknowledgements first, *then* sample the position, and record "in sync" when the replica has passed it. A failure between any two steps
+leaves the safe side: commits wait, or a replica that is in sync is not yet called so.
+"""
+
+from __future__ import annotations
+
+import time
+
+from hafailover.agents.mariadb import decide, gtid, replication
+from hafailover.agents.mariadb.cluster import Cluster, Refused, now
+from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.server import RUN_DIR
+from hafailover.agents.mariadb.sql import Connection, SqlError
+from hafailover.agents.ocf import Context
+
+_LOOK_EVERY = 0.05  # seconds between two looks at the commits that wait
+_CATCH_UP = 1.5  # seconds a monitor gives a replica to pass the sampled position
+_CLOSE_ENOUGH = 2000  # transactions; farther behind than this, commits would wait too long for the replica
+_GRACE = 0.3  # seconds: a replica that reconnects within this is not called lost
+
+
+def tend(ctx: Context, cluster: Cluster, server: Connection, journal: Journal) -> str | None:
+    """Degrade or regain as the facts ask for; return what is degraded now, or None when every peer is in sync."""
+    peers = [name for name in replication.addresses(ctx.params["nodes"]) if name != cluster.node]
+    if not peers:
+        return None
+    reason = _degrade_reason(ctx, server)
+    if reason:
+        return _degrade(ctx, cluster, server, journal, reason)
+    connections = server.replica_connections()
+    if all(name in journal.sync for name in peers) and connections == _verified(cluster.resource):
+        return None
+    lives = cluster.published("incarnation")
+    behind = {}
+    for name in peers:
+        if journal.in_sync(name, lives.get(name, "")):
+            continue
+        refusal = _regain(ctx, cluster, server, journal, name, lives.get(name, ""))
+        if refusal:
+            behind[name] = refusal
+        else:
+            journal = cluster.journal()
+    if not behind:
+        _remember_verified(cluster.resource, connections)
+    return "; ".join(f"{name} {why}" for name, why in behind.items()) or None
+
+
+def _verified(resource: str) -> frozenset[int] | None:
+    """The replicas' connections that were looked at when all was in sync: a new one may be a new life of a replica."""
+    try:
+        with open(f"{RUN_DIR}/{resource}.replicas") as file:
+            return frozenset(int(word) for word in file.read().split())
+    except (OSError, ValueError):
+        return None
+
+
+def _remember_verified(resource: str, connections: frozenset[int]) -> None:
+    with open(f"{RUN_DIR}/{resource}.replicas", "w") as file:
+        file.write(" ".join(map(str, sorted(connections))))
+
+
+def _degrade_reason(ctx: Context, server: Connection) -> str | None:
+    """Look until it is clear whether commits flow; bounded by the stall that the topology allows."""
+    patience = float(ctx.params["stall"])
+    semi = server.semi_sync()
+    if not semi.enforcing:
+        return None
+    begin = time.monotonic()
+    stuck = server.waiters()
+    while semi.clients == 0 or stuck:
+        waited = time.monotonic() - begin
+        reason = decide.degrade_reason(semi._replace(stalled=waited if stuck else 0.0), patience)
+        if reason and (semi.clients or waited >= _GRACE):
+            return reason
+        time.sleep(_LOOK_EVERY)
+        semi = server.semi_sync()
+        stuck &= server.waiters()
+    return None
+
+
+def _degrade(ctx: Context, cluster: Cluster, server: Connection, journal: Journal, reason: str) -> str:
+    if journal.sync:
+        try:
+            cluster.record(journal.degraded(frozenset(journal.sync), now()))
+        except Refused as refused:
+            ctx.event("degrade.refused", f"commits keep waiting: {refused} ({reason})")
+            return f"commits wait: {reason}, and {refused}"
+    release(server)
+    ctx.event(
+        "degrade", f"replicas marked stale, then commits released: {reason}", stale=",".join(sorted(journal.sync))
+    )
+    return f"running without a replica: {reason}"
+
+
+def release(server: Connection) -> None:
+    """Stop waiting for acknowledgements; those who wait now are told OK. Only after the journal says that replicas are stale."""
+    server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")
+
+
+def enforce(server: Connection) -> None:
+    """From here on a commit is acknowledged only when a replica has it."""
+    server.run("SET GLOBAL rpl_semi_sync_master_enabled=ON")
+
+
+def _regain(
+    ctx: Context, cluster: Cluster, server: Connection, journal: Journal, name: str, incarnation: str
+) -> str | None:
+    """Bring ``name`` from catching up to in sync; return why it is not there yet, or None when the journal says so."""
+    try:
+        peer = replication.look_at(ctx, name, incarnation)
+    except SqlError as error:
+        return f"does not answer: {error}"
+    started_waiting = False
+    if not server.semi_sync().enforcing:
+        refusal = decide.regain_refusal(peer, "")
+        if refusal:
+            return refusal
+        lag = gtid.behind(peer.replica.applied if peer.replica else "", server.binlog_position())
+        if lag > _CLOSE_ENOUGH:
+            return f"is catching up, {lag} transactions behind"
+        enforce(server)
+        started_waiting = True
+    sampled = server.binlog_position()
+    end = time.monotonic() + ctx.deadline.bound(_CATCH_UP)
+    refusal = decide.regain_refusal(peer, sampled)
+    while refusal and time.monotonic() < end:
+        time.sleep(_LOOK_EVERY)
+        try:
+            peer = replication.look_at(ctx, name, incarnation)
+        except SqlError as error:
+            refusal = f"does not answer: {error}"
+            break
+        refusal = decide.regain_refusal(peer, sampled)
+    if not refusal:
+        try:
+            cluster.record(journal.regained(name, incarnation, now()))
+        except Refused as refused:
+            refusal = f"is caught up but cannot be recorded: {refused}"
+    if refusal:
+        if started_waiting and not journal.sync:
+            release(server)
+        return refusal
+    ctx.event("regain", f"{name} holds every acknowledged write from here on", peer=name)
+    return None

@@ -1,0 +1,194 @@
+"""The server process: a transient systemd unit, found again by pid *and* data directory.
+
+It runs as a unit of its own so that its death is an event (``ExecStopPost=`` reports it within milliseconds) and so that it outlives
+the agent. Exactly one server per data directory: systemd refuses a second unit of the name, and a foreign process on the same
+directory is found before one is started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import signal
+import time
+from typing import NamedTuple
+
+from hafailover.agents import ocf
+from hafailover.agents.ocf import Context
+
+RUN_DIR = "/run/hafailover"
+_NAMES = ("mariadbd", "mysqld")
+_DIED_HOOK = "/usr/lib/hafailover/mariadb-died"
+
+
+class Process(NamedTuple):
+    """A server process; ``started`` (clock ticks since boot) tells it from a later one with the same pid."""
+
+    pid: int
+    started: str
+
+    @property
+    def incarnation(self) -> str:
+        """A name for this one life of the server, different after every restart and every boot."""
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read(4)
+        return f"{boot}.{self.pid}.{self.started}"
+
+
+def _process(pid: int, datadir: str) -> Process | None:
+    """The process ``pid`` if it is a MariaDB server on ``datadir``."""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            if file.read().strip() not in _NAMES:
+                return None
+        if os.readlink(f"/proc/{pid}/cwd") != datadir:
+            return None
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else Process(pid, fields[19])
+
+
+class Unit:
+    """The systemd unit ``hafailover-mariadb-<instance>.service`` and the process in it."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self.name = f"hafailover-mariadb-{ctx.instance}.service"
+        self.datadir = os.path.realpath(ctx.params["datadir"])
+        self._planned = f"{RUN_DIR}/{ctx.instance}.planned"
+
+    def process(self) -> Process | None:
+        """The running server on this data directory, whoever started it."""
+        try:
+            with open(self._ctx.params["pid_file"]) as file:
+                found = _process(int(file.read()), self.datadir)
+            if found:
+                return found
+        except (OSError, ValueError):
+            pass  # no pid file: it is written late in start-up, and gone after a clean stop
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                found = _process(int(entry), self.datadir)
+                if found:
+                    return found
+        return None
+
+    def owns(self, process: Process) -> bool:
+        """Tell whether ``process`` runs inside this unit."""
+        try:
+            with open(f"/proc/{process.pid}/cgroup") as file:
+                return self.name in file.read()
+        except OSError:
+            return False
+
+    def state(self) -> str:
+        """systemd's ActiveState of the unit: active, activating, deactivating, inactive or failed."""
+        return (
+            self._ctx.run(["systemctl", "show", "-P", "ActiveState", self.name], timeout=10).out.strip() or "inactive"
+        )
+
+    def start(self, options: tuple[str, ...]) -> None:
+        """Start the server and return when logins work; OcfError with the end of the error log otherwise."""
+        ctx = self._ctx
+        self._mark_unplanned()
+        self._prepare_directories()
+        ctx.run(["systemctl", "reset-failed", self.name], timeout=10)
+        properties = {
+            "Type": "notify",
+            "User": ctx.params["user"],
+            "KillMode": "mixed",
+            "TimeoutStartSec": "infinity",  # crash recovery may be long; the action's own deadline bounds the wait
+            "TimeoutStopSec": "infinity",
+            "LimitNOFILE": "65536",
+            "OOMScoreAdjust": "-600",
+            "UMask": "007",
+            "Before": "pacemaker.service",  # at shutdown the cluster demotes and stops it first
+            "ExecStopPost": f"+{_DIED_HOOK} {ctx.instance}",
+        }
+        argv = [
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            f"--unit={self.name}",
+            f"--description=MariaDB for {ctx.instance}",
+        ]
+        argv += [f"--property={key}={value}" for key, value in properties.items()]
+        argv += [ctx.params["binary"], f"--defaults-file={ctx.params['config']}", f"--datadir={self.datadir}"]
+        argv += [
+            f"--socket={ctx.params['socket']}",
+            f"--pid-file={ctx.params['pid_file']}",
+            f"--port={ctx.params['port']}",
+        ]
+        argv += ["--read-only=ON", "--skip-slave-start=ON", *options]
+        result = ctx.run(argv, timeout=ctx.deadline.remaining())
+        if result.rc != 0 and self.state() not in ("active", "activating"):
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {self._last_error() or result.err.strip()}")
+
+    def wait_ready(self) -> None:
+        """Wait until a start that is already under way (crash recovery, say) has ended, within the action's deadline."""
+        while self.state() == "activating":
+            if self._ctx.deadline.expired:
+                raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd is still recovering; the next start waits on")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop the server: TERM, then KILL when half of the remaining time is gone; return when the process has ended."""
+        self._mark_planned()
+        process = self.process()
+        if process is None:
+            self._ctx.run(["systemctl", "stop", self.name], timeout=5)
+            return
+        self._signal(process, signal.SIGTERM)
+        if not self._wait_gone(process, self._ctx.deadline.remaining() / 2):
+            self._ctx.log("warning", f"mariadbd {process.pid} ignored TERM; killing it")
+            self.kill()
+
+    def kill(self) -> None:
+        """End the server at once, without the commit that TERM would give to unacknowledged transactions."""
+        self._mark_planned()
+        process = self.process()
+        if process is None:
+            return
+        self._signal(process, signal.SIGKILL)
+        if not self._wait_gone(process, self._ctx.deadline.remaining()):
+            raise ocf.OcfError(
+                ocf.ERR_GENERIC, f"mariadbd {process.pid} survives SIGKILL (stuck in the kernel: is its disk gone?)"
+            )
+
+    def _wait_gone(self, process: Process, seconds: float) -> bool:
+        end = time.monotonic() + max(0.1, seconds)
+        while _process(process.pid, self.datadir) == process:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
+
+    @staticmethod
+    def _signal(process: Process, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended, which is what was wanted
+            os.kill(process.pid, number)
+
+    def _mark_planned(self) -> None:
+        """Tell the unit's death hook that this end is wanted; must be there before the signal is sent."""
+        os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+        with open(self._planned, "w"):
+            pass
+
+    def _mark_unplanned(self) -> None:
+        if os.path.exists(self._planned):
+            os.unlink(self._planned)
+
+    def _prepare_directories(self) -> None:
+        owner = pwd.getpwnam(self._ctx.params["user"])
+        for path in {os.path.dirname(self._ctx.params["socket"]), os.path.dirname(self._ctx.params["pid_file"])}:
+            if not os.path.isdir(path):
+                os.makedirs(path, mode=0o755)
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+
+    def _last_error(self) -> str:
+        log = self._ctx.run(["journalctl", "-q", "-o", "cat", "-n", "40", "-u", self.name], timeout=10)
+        errors = [line for line in log.out.splitlines() if "[ERROR]" in line]
+        return errors[-1].partition("[ERROR]")[2].strip() if errors else ""

@@ -1,0 +1,170 @@
+"""One connection to a MariaDB server, and the questions the agent asks it.
+
+Every call is bounded by the connection's read timeout. ``SHOW MASTER STATUS`` and its kin are never asked: they hang while two commits
+wait for a semi-sync acknowledgement.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from hafailover.agents.mariadb.decide import Replica, SemiSync
+
+TOO_MANY_CONNECTIONS = 1040
+STATEMENT_TIMEOUT = 1969
+_WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave"
+
+
+class SqlError(Exception):
+    """The server refused or did not answer. ``errno`` is MariaDB's number (2003 and above 2000: the connection)."""
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+def _driver() -> Any:
+    # pymysql imports cryptography and ssl for logins that never happen here (a local socket, a native password): together they
+    # are half of its start-up cost. None in sys.modules is Python's own way to say "not installed".
+    if "pymysql" not in sys.modules:
+        for unused in ("cryptography", "ssl"):
+            sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
+    import pymysql
+
+    return pymysql
+
+
+class Connection:
+    """An open, autocommitting connection. Errors are SqlError, also when the server goes away."""
+
+    def __init__(self, where: str, timeout: float, **login: Any) -> None:
+        self.where = where
+        self._pymysql = _driver()
+        try:
+            self._connection = self._pymysql.connect(
+                connect_timeout=timeout,
+                read_timeout=timeout,
+                write_timeout=timeout,
+                autocommit=True,
+                charset="utf8mb4",
+                cursorclass=self._pymysql.cursors.DictCursor if hasattr(self._pymysql, "cursors") else None,
+                **login,
+            )
+        except (self._pymysql.Error, OSError) as error:
+            raise self._translated(error) from None
+
+    def _translated(self, error: Exception) -> SqlError:
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else 2013
+        text = str(error.args[1]) if len(error.args) > 1 else str(error)
+        return SqlError(number, f"{self.where}: {text or type(error).__name__}")
+
+    def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """Run a statement and return its rows as dictionaries."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement, values or None)
+                return list(cursor.fetchall())
+        except (self._pymysql.Error, OSError) as error:
+            raise self._translated(error) from None
+
+    def row(self, statement: str, *values: Any) -> dict[str, Any]:
+        """Run a statement and return its first row, or {}."""
+        found = self.rows(statement, *values)
+        return found[0] if found else {}
+
+    def run(self, statement: str, *values: Any) -> None:
+        """Run a statement for its effect."""
+        self.rows(statement, *values)
+
+    def close(self) -> None:
+        """Close without waiting for the server."""
+        self._connection._force_close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- questions ---------------------------------------------------------------------------------------------
+
+    def writable(self) -> bool:
+        """Tell whether the server accepts writes. Newer servers know more values than ON and OFF: only OFF is writable."""
+        return str(self.row("SELECT @@global.read_only AS v")["v"]).upper() in ("0", "OFF")
+
+    def connection_id(self) -> int:
+        """The id of this connection in the server's process list."""
+        return int(self.row("SELECT CONNECTION_ID() AS v")["v"])
+
+    def binlog_position(self) -> str:
+        """Last transaction per domain in the binary log; answers also while commits wait."""
+        return str(self.row("SELECT @@global.gtid_binlog_pos AS v")["v"])
+
+    def state(self) -> str:
+        """Everything this server is known to hold: its binary log's state, and what it applied as a replica."""
+        row = self.row("SELECT @@global.gtid_binlog_state AS state, @@global.gtid_slave_pos AS applied")
+        return ",".join(part for part in (row["state"], row["applied"]) if part)
+
+    def replica(self) -> Replica | None:
+        """The replication threads and positions, or None when replication is not configured."""
+        row = self.row("SHOW SLAVE STATUS")
+        if not row:
+            return None
+        applied = str(self.row("SELECT @@global.gtid_slave_pos AS v")["v"])
+        return Replica(
+            source=row["Master_Host"],
+            io=row["Slave_IO_Running"],
+            sql=row["Slave_SQL_Running"] == "Yes",
+            received=str(row["Gtid_IO_Pos"]),
+            applied=applied,
+            io_errno=int(row["Last_IO_Errno"]),
+            sql_errno=int(row["Last_SQL_Errno"]),
+            error=str(row["Last_SQL_Error"] or row["Last_IO_Error"] or ""),
+        )
+
+    def acknowledges(self) -> bool:
+        """Tell whether this replica's semi-sync side is switched on."""
+        return bool(self.row("SELECT @@global.rpl_semi_sync_slave_enabled AS v")["v"])
+
+    def semi_sync(self) -> SemiSync:
+        """The primary's side of semi-sync; ``stalled`` is left 0, it takes two looks (see ``waiters``)."""
+        status = {r["Variable_name"]: r["Value"] for r in self.rows("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master%%'")}
+        enabled = bool(self.row("SELECT @@global.rpl_semi_sync_master_enabled AS v")["v"])
+        return SemiSync(
+            enforcing=enabled,
+            clients=int(status["Rpl_semi_sync_master_clients"]),
+            waiting=int(status["Rpl_semi_sync_master_wait_sessions"]),
+            stalled=0.0,
+        )
+
+    def waiters(self) -> frozenset[int]:
+        """Query ids of the commits that wait for an acknowledgement now.
+
+        Their age in the process list counts from the statement's start, so a long statement would look stalled: compare two looks instead.
+        """
+        rows = self.rows("SELECT query_id FROM information_schema.processlist WHERE state = %s", _WAITS_FOR_ACK)
+        return frozenset(int(row["query_id"]) for row in rows)
+
+    def replica_connections(self) -> frozenset[int]:
+        """Ids of the connections over which replicas read the binary log."""
+        rows = self.rows("SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'")
+        return frozenset(int(row["id"]) for row in rows)
+
+    def client_sessions(self) -> tuple[int, ...]:
+        """Ids of the sessions that could write: everybody but this one, the server's own threads and replicas' dump threads."""
+        rows = self.rows(
+            "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() "
+            "AND user NOT IN ('system user', 'event_scheduler') AND command NOT IN ('Binlog Dump', 'Daemon')"
+        )
+        return tuple(int(row["id"]) for row in rows)
+
+
+def local(socket: str, timeout: float) -> Connection:
+    """Log in as root over the unix socket (``unix_socket`` authentication: no password exists that could leak)."""
+    return Connection(socket, timeout, unix_socket=socket, user="root")
+
+
+def remote(address: str, port: int, user: str, password: str, timeout: float) -> Connection:
+    """Log in to a peer over TCP with the replication account."""
+    return Connection(f"{address}:{port}", timeout, host=address, port=port, user=user, password=password)

@@ -1,0 +1,124 @@
+"""What agents and commands ask Pacemaker, and the few things they tell it.
+
+Only the standard library, because agents import it; the caller supplies how a program is run (an agent bounds it by the action's
+deadline, a command by its own). Behaviour relied on was seen with Pacemaker 2.1.5.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Protocol
+
+    class Result(Protocol):
+        """A finished program: exit code, standard output and error as text."""
+
+        rc: int
+        out: str
+        err: str
+
+    class Run(Protocol):
+        """Runs a program with no shell; never takes longer than ``timeout`` seconds."""
+
+        def __call__(self, argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> Result:
+            """Run ``argv``; ``input`` is its standard input."""
+            ...
+
+
+_NOT_FOUND = (105, 6)  # CRM_EX_NOSUCH, and errno ENXIO as older tools report it
+_XML_ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("\n", "&#10;"))
+
+
+class PacemakerError(Exception):
+    """A Pacemaker tool failed; the message says which, with what it printed."""
+
+
+class Pacemaker:
+    """Pacemaker's command line tools, each call bounded by ``timeout`` seconds."""
+
+    def __init__(self, run: Run, timeout: float = 15.0) -> None:
+        self._run = run
+        self._timeout = timeout
+
+    def _tool(self, argv: Sequence[str], absent: str | None = None, input: str | None = None) -> str:
+        result = self._run(argv, timeout=self._timeout, input=input)
+        if result.rc == 0:
+            return result.out.strip()
+        if absent is not None and result.rc in _NOT_FOUND:
+            return absent
+        said = (result.err or result.out).strip().splitlines()
+        raise PacemakerError(f"{' '.join(argv[:1])} failed with {result.rc}: {said[-1] if said else 'no message'}")
+
+    def quorate(self) -> bool:
+        """Tell whether this partition has quorum now."""
+        return self._tool(["crm_node", "-q"]) == "1"
+
+    def members(self) -> tuple[str, ...]:
+        """Names of the nodes in this node's partition."""
+        return tuple(self._tool(["crm_node", "-p"]).split())
+
+    def score(self, resource: str, node: str) -> int | None:
+        """The promotion score of ``resource`` on ``node``, or None."""
+        argv = ["crm_attribute", f"--promotion={resource}", "-N", node, "-l", "reboot", "-G", "-q"]
+        text = self._tool(argv, absent="")
+        if not text:
+            return None
+        signless = text.lstrip("+-")
+        if signless.upper() == "INFINITY":
+            return -1000000 if text.startswith("-") else 1000000
+        try:
+            return int(text)
+        except ValueError:
+            raise PacemakerError(f"the promotion score of {resource} on {node} is {text!r}") from None
+
+    def set_score(self, resource: str, node: str, score: int) -> None:
+        """Set the promotion score; it dies with the node."""
+        self._tool(["crm_attribute", f"--promotion={resource}", "-N", node, "-l", "reboot", "-v", str(score)])
+
+    def delete_score(self, resource: str, node: str) -> None:
+        """Remove the promotion score; without one a node is not promoted."""
+        self._tool(["crm_attribute", f"--promotion={resource}", "-N", node, "-l", "reboot", "-D"], absent="")
+
+    def published(self, name: str) -> Mapping[str, str]:
+        """A transient attribute as every node has published it: node → value."""
+        found = {}
+        for line in self._tool(["attrd_updater", "-Q", "-A", "-n", name], absent="").splitlines():
+            fields = dict(part.split("=", 1) for part in _quoted_pairs(line))
+            if fields.get("name") == name and fields.get("value"):
+                found[fields["host"]] = fields["value"]
+        return found
+
+    def publish(self, name: str, value: str) -> None:
+        """Publish a private transient attribute of this node: seen by all, kept out of the CIB, so no transition is aborted."""
+        self._tool(["attrd_updater", "-p", "-n", name, "-U", value])
+
+    def property(self, group: str, name: str) -> str | None:
+        """A cluster property of the set ``group``, or None. Reads this node's copy of the CIB."""
+        text = self._tool(["crm_attribute", "-t", "crm_config", "-s", group, "-n", name, "-G", "-q"], absent="")
+        return text or None
+
+    def write_property(self, group: str, name: str, value: str) -> None:
+        """Write a permanent cluster property, and make the copy that holds it win over every older one.
+
+        After a partition heals, the CIB with the higher version wins whichever side had quorum; raising ``admin_epoch`` in the very same
+        write is what makes this one win. Quorum is the caller's to check, before and after.
+        """
+        for plain, escaped in _XML_ESCAPES:
+            value = value.replace(plain, escaped)
+        change = (
+            '<cib admin_epoch="admin_epoch++"><configuration><crm_config>'
+            f'<cluster_property_set id="{group}"><nvpair id="{group}-{name}" name="{name}" value="{value}"/>'
+            "</cluster_property_set></crm_config></configuration></cib>"
+        )
+        self._tool(["cibadmin", "--modify", "--allow-create", "--xml-pipe"], input=change)
+
+    def report_failure(self, resource: str, node: str) -> None:
+        """Tell Pacemaker that ``resource`` has failed on ``node`` instead of waiting for the next monitor."""
+        self._tool(["crm_resource", "--fail", "-r", resource, "-N", node])
+
+
+def _quoted_pairs(line: str) -> list[str]:
+    """Split ``name="a b" host="c"`` into ``name=a b`` and ``host=c``."""
+    pieces = line.split('"')
+    return [f"{key.strip()}{value}" for key, value in zip(pieces[::2], pieces[1::2])]

@@ -1,0 +1,56 @@
+"""Run by systemd when a MariaDB server's process has ended (``ExecStopPost=``): tell Pacemaker at once, not at the next monitor.
+
+Two ways to tell. When a replica may take over, only the dead server's promotion score is lowered: Pacemaker demotes it (which succeeds at
+once on a dead server) and promotes the peer without a stop in between, and the dead instance's next monitor restarts it as a replica.
+Without such a replica the failure is reported, and the server is restarted in place. If this hook dies, the next monitor finds the
+same: nothing but time is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from hafailover.agents import journal, process
+from hafailover.agents.mariadb.decide import SCORE_NEVER, SCORE_PRIMARY
+from hafailover.agents.mariadb.server import RUN_DIR
+from hafailover.crm.pacemaker import Pacemaker, PacemakerError
+
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_TIMEOUT = 10.0  # seconds for each call to Pacemaker; systemd runs this hook with an empty environment
+
+
+def _run(argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> process.Result:
+    program = process.find(argv[0], _PATH)
+    if program is None:
+        raise PacemakerError(f"{argv[0]} is not installed")
+    return process.run(program, argv, timeout or _TIMEOUT, {"PATH": _PATH, "LC_ALL": "C"}, input)
+
+
+def report(resource: str, pacemaker: Pacemaker, node: str) -> str:
+    """Tell Pacemaker that ``resource`` died on ``node``; return what was done, for the log."""
+    scores = {name: int(value) for name, value in pacemaker.published(f"master-{resource}").items() if _number(value)}
+    successor = next((name for name, score in scores.items() if name != node and score > 0), None)
+    if scores.get(node, 0) >= SCORE_PRIMARY and successor:
+        pacemaker.set_score(resource, node, SCORE_NEVER)
+        return f"mariadbd died; {successor} may take over, so this node gives up the role"
+    pacemaker.report_failure(resource, node)
+    return "mariadbd died; reported, to be restarted here"
+
+
+def _number(value: str) -> bool:
+    return value.lstrip("+-").isdigit()
+
+
+def main() -> None:
+    """Entry point: argv[1] is the resource's name."""
+    resource = sys.argv[1]
+    if os.path.exists(f"{RUN_DIR}/{resource}.planned"):
+        return
+    try:
+        node = _run(["crm_node", "-n"]).out.strip()
+        said = report(resource, Pacemaker(_run, _TIMEOUT), node)
+    except (PacemakerError, OSError) as error:
+        said = f"mariadbd died, and Pacemaker could not be told ({error}); its next monitor will find out"
+    journal.send("notice", "hafailover-mariadb", said, {"HAFAILOVER_EVENT": "died", "HAFAILOVER_RESOURCE": resource})
