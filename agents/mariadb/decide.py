@@ -94,7 +94,17 @@ def promotion_refusal(facts: Standing) -> str | None:
         return "replication is not configured, so what was received cannot be proved"
     if facts.replica.sql_errno or not facts.replica.sql:
         return broken_replication(facts.replica)
-    return _election_refusal(facts, facts.replica)
+    return errant(facts.state, facts.replica.applied) or _election_refusal(facts, facts.replica)
+
+
+def errant(state: str, applied: str) -> str | None:
+    """Say which transactions of a replica's binary log did not come from its primary, or None.
+
+    The server writes its binary log before it moves ``gtid_slave_pos``: read ``state`` first, then ``applied``.
+    """
+    position = {gtid_.domain: gtid_.sequence for gtid_ in gtid.parse(applied)}
+    own = tuple(gtid_ for gtid_ in gtid.parse(state) if gtid_.sequence > position.get(gtid_.domain, 0))
+    return f"holds {gtid.text(own)}, which did not come from the primary" if own else None
 
 
 def _first_primary_refusal(facts: Standing) -> str | None:

@@ -15,6 +15,7 @@ from hafailover.agents.ocf import Context
 
 _READ_ONLY_TRIES = 3
 _READ_ONLY_WAIT = 2  # seconds per try, before what blocks it is killed
+_ERRANT_LOOKS = 10  # a transaction is in the binary log for one fsync before it counts as applied
 _STILL = 0.02  # seconds between two equal positions that make a server "standing still"
 
 
@@ -33,6 +34,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         positions = cluster.published_in_epoch("received", journal.epoch)
     else:
         positions = {}
+    state, replica = _state_and_replica(server)
     return Standing(
         node=cluster.node,
         nodes=nodes,
@@ -41,10 +43,20 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         journal=journal,
         incarnation=process.incarnation if process else "",
         reign=cluster.reign() if journal.primary == cluster.node else 0,
-        replica=server.replica(),
-        state=server.state(),
+        replica=replica,
+        state=state,
         positions=positions,
     )
+
+
+def _state_and_replica(server: Connection) -> tuple[str, decide.Replica | None]:
+    """Both, such that a transaction on its way from the binary log to ``gtid_slave_pos`` does not look errant."""
+    for _ in range(_ERRANT_LOOKS):
+        state, replica = server.state(), server.replica()
+        if replica is None or not decide.errant(state, replica.applied):
+            break
+        time.sleep(_STILL)
+    return state, replica
 
 
 def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:

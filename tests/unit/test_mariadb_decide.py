@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+from hafailover.agents.mariadb import decide, journal
+from hafailover.agents.mariadb.decide import Peer, Replica, SemiSync
+from hafailover.agents.mariadb.journal import Journal, JournalError
+
+HEALTHY = Replica("10.0.0.1", "Yes", True, "0-1-100", "0-1-100", 0, 0, "")
+ENTRY = Journal(3, "db1", "0-1-50", {"db2": "b.2.2"}, 1000, "regain")
+
+
+# -- how to start ------------------------------------------------------------------------------------------------
+
+
+def test_only_a_superseded_server_is_truncated() -> None:
+    version = (10, 11, 19)
+    superseded = ENTRY._replace(primary="db2")
+    assert decide.recovery(superseded, "db1", "db2", version).options == ("--init-rpl-role=SLAVE",)
+    # Nobody is promoted: this may be the only copy.
+    assert decide.recovery(superseded, "db1", "", version).options == ("--init-rpl-role=MASTER",)
+    # Promoted, but not the one the journal knows: two stories, so nothing is removed.
+    assert decide.recovery(ENTRY, "db1", "db2", version).options == ("--init-rpl-role=MASTER",)
+    # A node never supersedes itself.
+    assert decide.recovery(superseded, "db2", "db2", version).options == ("--init-rpl-role=MASTER",)
+
+
+@pytest.mark.parametrize(
+    ("version", "replica", "primary"),
+    [
+        ((10, 5, 29), (), ()),
+        ((10, 6, 2), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
+        ((10, 6, 18), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
+        ((10, 6, 19), ("--init-rpl-role=SLAVE",), ("--init-rpl-role=MASTER",)),
+        ((10, 11, 8), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
+        ((11, 4, 3), ("--init-rpl-role=SLAVE",), ("--init-rpl-role=MASTER",)),
+        ((11, 8, 6), ("--init-rpl-role=SLAVE",), ("--init-rpl-role=MASTER",)),
+    ],
+)
+def test_each_version_gets_what_it_supports(
+    version: tuple[int, ...], replica: tuple[str, ...], primary: tuple[str, ...]
+) -> None:
+    superseded = ENTRY._replace(primary="db2")
+    assert decide.recovery(superseded, "db1", "db2", version).options == replica
+    assert decide.recovery(superseded, "db1", "", version).options == primary
+
+
+def test_versions() -> None:
+    said = "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)"
+    assert decide.parse_version(said) == (10, 11, 19)
+    assert decide.unsupported_version((10, 5, 1)) is None
+    assert "one series at a time" in (decide.unsupported_version((10, 3, 39)) or "")
+    with pytest.raises(ValueError, match="no MariaDB version"):
+        decide.parse_version("command not found")
+
+
+# -- losing and regaining a replica --------------------------------------------------------------------------------
+
+
+def test_degrade_only_for_a_reason() -> None:
+    assert decide.degrade_reason(SemiSync(True, 1, 0, 0.0), 2.0) is None
+    assert decide.degrade_reason(SemiSync(True, 1, 1, 1.9), 2.0) is None
+    assert "waited 2.1 s" in (decide.degrade_reason(SemiSync(True, 1, 1, 2.1), 2.0) or "")
+    assert decide.degrade_reason(SemiSync(True, 0, 0, 0.0), 2.0) == "no replica is connected"
+    assert decide.degrade_reason(SemiSync(False, 0, 0, 0.0), 2.0) is None
+
+
+@pytest.mark.parametrize(("before", "after"), [(False, True), (True, False), (False, False)])
+def test_nothing_is_released_without_quorum(before: bool, after: bool) -> None:
+    assert "no quorum" in (decide.release_refusal(ENTRY, "db1", before, after, ENTRY) or "")
+
+
+def test_nothing_is_released_on_a_mark_that_did_not_hold() -> None:
+    assert decide.release_refusal(ENTRY, "db1", True, True, ENTRY) is None
+    other = ENTRY._replace(epoch=4, primary="db2")
+    assert "reads back" in (decide.release_refusal(ENTRY, "db1", True, True, other) or "")
+    assert "recorded primary" in (decide.release_refusal(other, "db1", True, True, other) or "")
+
+
+def test_what_counts_as_in_sync() -> None:
+    peer = Peer("db2", "b.2.2", HEALTHY, read_only=True, semi_sync=True)
+    assert decide.regain_refusal(peer, "0-1-100") is None
+    assert decide.regain_refusal(peer, "0-1-101") == "is 1 transactions behind"
+    assert decide.regain_refusal(peer._replace(incarnation=""), "") == "has not published its incarnation"
+    assert decide.regain_refusal(peer._replace(replica=None), "") == "does not replicate"
+    assert decide.regain_refusal(peer._replace(read_only=False), "") == "is writable"
+    assert "does not acknowledge" in (decide.regain_refusal(peer._replace(semi_sync=False), "") or "")
+    connecting = HEALTHY._replace(io="Connecting", io_errno=2003)
+    assert "not connected" in (decide.regain_refusal(peer._replace(replica=connecting), "") or "")
+    # Received but not yet applied counts: promotion waits for it.
+    received = HEALTHY._replace(applied="0-1-90", received="0-1-101")
+    assert decide.regain_refusal(peer._replace(replica=received), "0-1-101") is None
+
+
+@pytest.mark.parametrize("errno", [1236, 1045, 1593])
+def test_a_refused_replica_is_broken(errno: int) -> None:
+    assert decide.broken_replication(HEALTHY._replace(io="No", io_errno=errno, error="no")) is not None
+
+
+def test_a_replica_whose_primary_is_gone_is_not_broken() -> None:
+    assert decide.broken_replication(HEALTHY._replace(io="Connecting", io_errno=2003, error="refused")) is None
+
+
+def test_divergence_is_seen_per_server() -> None:
+    assert decide.divergence("0-1-10", "0-1-10,0-2-20", "db2") is None
+    assert "0-1-11" in (decide.divergence("0-1-11", "0-1-10,0-2-20", "db2") or "")
+    assert "1-1-1" in (decide.divergence("0-1-10,1-1-1", "0-1-10,0-2-20", "db2") or "")
+
+
+# -- the journal ---------------------------------------------------------------------------------------------------
+
+
+def test_the_journal_round_trips() -> None:
+    for entry in (ENTRY, ENTRY._replace(sync={}, gtid=""), ENTRY.promoted("db2", "0-1-60", 5.5)):
+        assert journal.read(journal.write(entry)) == entry
+    assert journal.read(None) == journal.read("") == journal.NONE
+
+
+def test_a_promotion_makes_every_peer_stale_in_the_same_record() -> None:
+    after = ENTRY.promoted("db2", "0-1-60", 5.0)
+    assert (after.epoch, after.primary, after.sync) == (4, "db2", {})
+    assert ENTRY.degraded(frozenset({"db2"}), 5.0).sync == {}
+    assert ENTRY.regained("db3", "c.1.1", 5.0).sync == {"db2": "b.2.2", "db3": "c.1.1"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v=2 epoch=1 primary=db1 gtid= sync= at=1 by=promote",
+        "epoch=1 primary=db1 gtid= sync= at=1 by=promote",
+        "v=1 epoch=0 primary=db1 gtid= sync= at=1 by=promote",
+        "v=1 epoch=x primary=db1 gtid= sync= at=1 by=promote",
+        "v=1 epoch=1 primary= gtid= sync= at=1 by=promote",
+        "v=1 epoch=1 primary=db1 gtid= sync=db2 at=1 by=promote",
+        "v=1 epoch=1",
+        "nonsense",
+    ],
+)
+def test_a_journal_that_cannot_be_read_is_never_taken_for_an_empty_one(text: str) -> None:
+    with pytest.raises(JournalError):
+        journal.read(text)
+
+
+def test_a_newer_journal_says_what_to_do() -> None:
+    with pytest.raises(JournalError, match="same version of hafailover on all nodes"):
+        journal.read("v=2 epoch=1 primary=db1 gtid= sync= at=1 by=promote")
