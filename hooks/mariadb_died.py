@@ -13,11 +13,13 @@ import sys
 from collections.abc import Sequence
 
 from hafailover.agents import journal, process
-from hafailover.agents.mariadb.decide import SCORE_NEVER, SCORE_PRIMARY
+from hafailover.agents.mariadb.cluster import successor
+from hafailover.agents.mariadb.decide import SCORE_NEVER, SCORE_PRIMARY, SCORE_REQUESTED
 from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_PRIMARY = (str(SCORE_PRIMARY), str(SCORE_REQUESTED))
 _TIMEOUT = 10.0  # seconds for each call to Pacemaker; systemd runs this hook with an empty environment
 
 
@@ -30,17 +32,13 @@ def _run(argv: Sequence[str], timeout: float | None = None, input: str | None = 
 
 def report(resource: str, pacemaker: Pacemaker, node: str) -> str:
     """Tell Pacemaker that ``resource`` died on ``node``; return what was done, for the log."""
-    scores = {name: int(value) for name, value in pacemaker.published(f"master-{resource}").items() if _number(value)}
-    successor = next((name for name, score in scores.items() if name != node and score > 0), None)
-    if scores.get(node, 0) >= SCORE_PRIMARY and successor:
-        pacemaker.set_score(resource, node, SCORE_NEVER)
-        return f"mariadbd died; {successor} may take over, so this node gives up the role"
+    if pacemaker.published(f"master-{resource}").get(node) in _PRIMARY:
+        heir = successor(pacemaker, resource, node)
+        if heir:
+            pacemaker.set_score(resource, node, SCORE_NEVER)
+            return f"mariadbd died; {heir} may take over, so this node gives up the role"
     pacemaker.report_failure(resource, node)
     return "mariadbd died; reported, to be restarted here"
-
-
-def _number(value: str) -> bool:
-    return value.lstrip("+-").isdigit()
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ def start(ctx: Context) -> int:
                 ocf.ERR_GENERIC,
                 f"mariadbd {process.pid} already runs on {unit.datadir} outside the cluster: systemctl disable --now mariadb",
             )
-        unit.wait_ready()
+        unit.wait_settled()
         promoted = next((name for name in ctx.notify.promoted if name not in (cluster.node, *ctx.notify.demote)), "")
         process = unit.process()
         if process is None:
@@ -222,6 +222,8 @@ def monitor(ctx: Context) -> int:
     unit, cluster = Unit(ctx), Cluster(ctx)
     process = unit.process()
     if process is None:
+        if ctx.role == "Promoted":  # the unit's death hook has been faster, or it failed too
+            cluster.give_up("mariadbd is dead")
         return ocf.NOT_RUNNING
     try:
         with _login(ctx) as server:
@@ -233,10 +235,10 @@ def monitor(ctx: Context) -> int:
                     return _monitor_promoted(ctx, cluster, server)
                 return _monitor_unpromoted(ctx, cluster, unit, server)
     except SqlError as error:
-        return _unanswered(ctx, unit, process, error)
+        return _unanswered(ctx, cluster, unit, process, error)
 
 
-def _unanswered(ctx: Context, unit: Unit, process: Process, error: SqlError) -> int:
+def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:
     if unit.process() != process:
         return ocf.NOT_RUNNING
     if error.errno == sql.TOO_MANY_CONNECTIONS:
@@ -245,6 +247,8 @@ def _unanswered(ctx: Context, unit: Unit, process: Process, error: SqlError) -> 
         return ocf.DEGRADED_PROMOTED if ctx.role == "Promoted" else ocf.DEGRADED
     if unit.state() == "activating":
         raise ocf.OcfError(ocf.ERR_GENERIC, "the server is still recovering")
+    if ctx.role == "Promoted":
+        cluster.give_up(f"mariadbd {process.pid} does not answer")
     raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd {process.pid} runs but does not answer: {error}")
 
 

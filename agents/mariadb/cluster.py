@@ -94,6 +94,16 @@ class Cluster:
         self.pacemaker.set_score(self.resource, self.node, score)
         return True
 
+    def give_up(self, why: str) -> None:
+        """Hand the primary's role to a replica that may have it, if there is one, before a failure is reported.
+
+        With its score unchanged the failed server would be restarted and promoted in place, and the peer would wait for that.
+        """
+        heir = successor(self.pacemaker, self.resource, self.node)
+        if heir:
+            self.pacemaker.set_score(self.resource, self.node, decide.SCORE_NEVER)
+            self._ctx.event("give-up", f"{heir} may take over: {why}", heir=heir)
+
     def explain(self, reason: str | None) -> None:
         """Publish why this node cannot be promoted, and log it once, when it changes."""
         said = f"{RUN_DIR}/{self.resource}.why"
@@ -109,6 +119,14 @@ class Cluster:
         with open(said, "w") as file:
             file.write(text)
         self._ctx.event("standing", "can be promoted" if reason is None else f"cannot be promoted: {reason}")
+
+
+def successor(pacemaker: Pacemaker, resource: str, node: str) -> str | None:
+    """The node that Pacemaker may promote instead of ``node``, by its published score, or None."""
+    scores = pacemaker.published(f"master-{resource}")
+    able = {name: int(score) for name, score in scores.items() if name != node and score.lstrip("+").isdigit()}
+    best = max(able, key=lambda name: able[name], default=None)
+    return best if best is not None and able[best] > 0 else None
 
 
 def now() -> float:

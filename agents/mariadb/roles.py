@@ -15,6 +15,7 @@ from hafailover.agents.ocf import Context
 
 _READ_ONLY_TRIES = 3
 _READ_ONLY_WAIT = 2  # seconds per try, before what blocks it is killed
+_QUORUM_WAIT = 30.0  # seconds
 _ERRANT_LOOKS = 10  # a transaction is in the binary log for one fsync before it counts as applied
 _STILL = 0.02  # seconds between two equal positions that make a server "standing still"
 
@@ -67,6 +68,7 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     journal = cluster.journal()
     if server.writable() and journal.primary == cluster.node:
         return ocf.SUCCESS
+    _await_quorum(ctx, cluster)
     facts = standing(ctx, cluster, unit, server, journal, hint=False)
     refusal = decide.promotion_refusal(facts)
     if refusal:
@@ -93,6 +95,16 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     if not journal.epoch:
         replication.create_account(ctx, server)
     return ocf.SUCCESS
+
+
+def _await_quorum(ctx: Context, cluster: Cluster) -> None:
+    """Give a partition that is just forming its quorum a moment.
+
+    A failed promote makes Pacemaker restart this server, and with that ends the life for which it was proved in sync.
+    """
+    end = time.monotonic() + ctx.deadline.bound(_QUORUM_WAIT)
+    while not cluster.pacemaker.quorate() and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def _refuse(cluster: Cluster, reason: str) -> ocf.OcfError:

@@ -101,7 +101,7 @@ class Unit:
             "User": ctx.params["user"],
             "KillMode": "mixed",
             "TimeoutStartSec": "infinity",  # crash recovery may be long; the action's own deadline bounds the wait
-            "TimeoutStopSec": "infinity",
+            "TimeoutStopSec": "900",
             "LimitNOFILE": "65536",
             "OOMScoreAdjust": "-600",
             "UMask": "007",
@@ -127,12 +127,16 @@ class Unit:
         if result.rc != 0 and self.state() not in ("active", "activating"):
             raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {self._last_error() or result.err.strip()}")
 
-    def wait_ready(self) -> None:
-        """Wait until a start that is already under way (crash recovery, say) has ended, within the action's deadline."""
-        while self.state() == "activating":
+    def wait_settled(self) -> None:
+        """Wait until a start or an end that is under way (crash recovery, say) is over, within the action's deadline."""
+        while True:
+            state = self.state()
+            if state not in ("activating", "deactivating"):
+                return
             if self._ctx.deadline.expired:
-                raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd is still recovering; the next start waits on")
-            time.sleep(0.2)
+                doing = "recovering" if state == "activating" else "ending"
+                raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd is still {doing}; the next start waits on")
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """Stop the server: TERM, then KILL when half of the remaining time is gone; return when the process has ended."""
