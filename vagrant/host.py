@@ -1,0 +1,160 @@
+"""The host of a lab: what it must have, running its programs with a deadline, recognising a process again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Callable, TypeVar
+
+from hafailover.crm.errors import HafailoverError, UsageError
+
+T = TypeVar("T")
+
+# Program -> Debian package, of what the lab starts on the host.
+TOOLS = {
+    "ip": "iproute2",
+    "journalctl": "systemd",
+    "mmdebstrap": "mmdebstrap",
+    "mount": "mount",
+    "nsenter": "util-linux",
+    "systemd-nspawn": "systemd-container",
+    "unshare": "util-linux",
+}
+
+# A short list: what a person exports for a shell (proxies, tokens, pyenv) has no business in a node.
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+    "TERM": "dumb",
+}
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
+
+
+def require() -> None:
+    """Raise UsageError, in one sentence, when this machine cannot run a lab at all."""
+    if sys.platform != "linux":
+        raise UsageError(f"the lab needs Linux (namespaces and cgroups); this is {sys.platform}.")
+    if os.geteuid() != 0:
+        raise UsageError("the lab makes namespaces, mounts and cgroups and needs root: run it with sudo.")
+    for tool, package in TOOLS.items():
+        if shutil.which(tool, path=ENVIRONMENT["PATH"]) is None:
+            raise UsageError(f"the lab needs the program {tool}, which is not installed: apt-get install {package}.")
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can name a lab (it becomes part of directory and cgroup names); UsageError if not."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"lab name {name!r}: allowed are up to 24 lower-case letters, digits and dashes, beginning with a letter."
+        )
+    return name
+
+
+def labs_dir() -> Path:
+    """Where labs keep their state and their nodes' disks (``HAFAILOVER_LAB_DIR``)."""
+    return Path(os.environ.get("HAFAILOVER_LAB_DIR", "/var/lib/hafailover/labs"))
+
+
+def cache_dir() -> Path:
+    """Where images are kept between labs (``HAFAILOVER_CACHE_DIR``)."""
+    return Path(os.environ.get("HAFAILOVER_CACHE_DIR", "/var/cache/hafailover"))
+
+
+def package_root() -> Path:
+    """The directory that holds agents/, crm/ and vagrant/: a checkout, or an installed hafailover package."""
+    return Path(__file__).resolve().parent.parent
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    input: str | None = None,
+    check: bool = True,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``argv`` for at most ``timeout`` seconds; HafailoverError with its last words if it fails (``check``) or hangs.
+
+    The whole process group is killed at the deadline: nsenter and shells leave children behind otherwise.
+    """
+    process = subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=dict(env or ENVIRONMENT),
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(input, timeout=timeout)
+    except BaseException as interruption:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(interruption, subprocess.TimeoutExpired):
+            raise HafailoverError(f"{shorten(argv)}: no answer within {timeout:g} s.") from None
+        raise
+    if check and process.returncode != 0:
+        said = (err.strip() or out.strip() or "it said nothing").splitlines()
+        raise HafailoverError(f"{shorten(argv)}: exit code {process.returncode}: {' / '.join(said[-3:])}")
+    return subprocess.CompletedProcess(list(argv), process.returncode, out, err)
+
+
+def shorten(argv: Sequence[str]) -> str:
+    """``argv`` as one short line for a message."""
+    line = " ".join(argv)
+    return line if len(line) <= 120 else line[:117] + "..."
+
+
+def wait(what: str, timeout: float, attempt: Callable[[], T | None], interval: float = 0.05) -> T:
+    """Call ``attempt`` until it returns something that is not None; HafailoverError naming ``what`` after ``timeout`` s."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = attempt()
+        if result is not None:
+            return result
+        if time.monotonic() >= deadline:
+            raise HafailoverError(f"{what}: not within {timeout:g} s.")
+        time.sleep(interval)
+
+
+def start_time(pid: int) -> int | None:
+    """When process ``pid`` was started, in clock ticks since boot; None if it is gone or only a zombie is left.
+
+    A pid with its start time names one process for ever; a pid alone is reused.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def kill(pid: int, started: int, number: int = signal.SIGKILL) -> bool:
+    """Send a signal to the process that had ``pid`` and start time ``started``; False if that one is gone."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # The descriptor holds whatever process has the pid now; only then is the start time compared.
+        if start_time(pid) != started:
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
