@@ -1,0 +1,100 @@
+"""corosync.conf: membership, links, quorum and the third voter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hafailover.crm.topology import QuorumDevice, Topology
+
+Block = Mapping[str, Any]
+"""Keys and values of a section; None leaves a key out, a list repeats it, a mapping is a section inside."""
+
+
+def text(topology: Topology) -> str:
+    """The corosync.conf of ``topology``, the same for every node."""
+    blocks: dict[str, Any] = {
+        "totem": _totem(topology),
+        "nodelist": {
+            "node": [
+                {
+                    "name": node.name,
+                    "nodeid": node.id,
+                    **{f"ring{index}_addr": link for index, link in enumerate(node.links)},
+                }
+                for node in topology.nodes.values()
+            ]
+        },
+        "quorum": _quorum(topology),
+        "logging": {"to_syslog": "yes", "to_stderr": "no", "to_logfile": "no", "timestamp": "hires"},
+    }
+    if topology.lab:
+        # In a container the privileged way of making knet's handle is forbidden.
+        blocks["system"] = {"allow_knet_handle_fallback": "yes"}
+    lines = ["# Written by hafailover; changes belong into the topology."]
+    for name, block in blocks.items():
+        lines += _block(name, block, 0)
+    return "\n".join(lines) + "\n"
+
+
+def _totem(topology: Topology) -> Block:
+    detection = topology.detection
+    encrypted = topology.authkey is not None
+    interfaces = [
+        {
+            "linknumber": number,
+            "knet_ping_interval": detection.knet_ping_interval,
+            "knet_ping_timeout": detection.knet_ping_timeout,
+        }
+        for number in range(len(next(iter(topology.nodes.values())).links))
+    ]
+    tuned = detection.knet_ping_interval is not None or detection.knet_ping_timeout is not None
+    return {
+        "version": 2,
+        "cluster_name": topology.name,
+        "transport": "knet",
+        "crypto_cipher": "aes256" if encrypted else "none",
+        "crypto_hash": "sha256" if encrypted else "none",
+        "token": detection.token,
+        "token_coefficient": detection.token_coefficient,
+        "consensus": detection.consensus,
+        "interface": interfaces if tuned else [],
+    }
+
+
+def _quorum(topology: Topology) -> Block:
+    quorum = topology.quorum
+    return {
+        "provider": "corosync_votequorum",
+        # Sets wait_for_all too: a node that boots alone does not start a second cluster.
+        "two_node": 1 if quorum.two_node else None,
+        "device": _device(quorum.device, len(topology.nodes)) if quorum.device else None,
+    }
+
+
+def _device(device: QuorumDevice, nodes: int) -> Block:
+    return {
+        "model": "net",
+        # Each algorithm only counts right with its own number of votes.
+        "votes": 1 if device.algorithm == "ffsplit" else max(nodes - 1, 1),
+        "timeout": device.timeout,
+        "sync_timeout": device.sync_timeout,
+        "net": {
+            "host": device.host,
+            "port": device.port,
+            "algorithm": device.algorithm,
+            "tls": device.tls,
+            "tie_breaker": device.tie_breaker,
+            "connect_timeout": device.connect_timeout,
+        },
+    }
+
+
+def _block(name: str, content: Any, depth: int) -> list[str]:
+    indent = "    " * depth
+    if isinstance(content, list):
+        return [line for item in content for line in _block(name, item, depth)]
+    if isinstance(content, Mapping):
+        inner = [line for key, value in content.items() for line in _block(key, value, depth + 1)]
+        return [f"{indent}{name} {{", *inner, f"{indent}}}"]
+    return [] if content is None else [f"{indent}{name}: {content}"]

@@ -1,0 +1,77 @@
+"""Files for nodes: what to write, and writing it so that a reader never sees half of it or a secret with a wrong mode."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from hafailover.crm.errors import HafailoverError
+
+
+@dataclass(frozen=True)
+class RenderedFile:
+    """A file of a node: absolute ``path``, whole ``content``, permission bits, owner and group by name.
+
+    ``secret`` content is never printed, not even in a difference.
+    """
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+
+
+def write(target: Path, content: bytes, mode: int, owner: str = "", group: str = "") -> None:
+    """Replace ``target`` at once by a file with this content, mode and (unless empty) owner and group.
+
+    The new file is made unreadable for others and gets its final mode only when it is complete; missing directories
+    are made. HafailoverError when that is not possible; the old file is then still there.
+    """
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with open(descriptor, "wb") as stream:
+                stream.write(content)
+                if owner or group:
+                    os.fchown(stream.fileno(), _uid(owner), _gid(group))
+                os.fchmod(stream.fileno(), mode)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise HafailoverError(f"{target}: cannot be written: {error.strerror}") from error
+
+
+def _uid(owner: str) -> int:
+    if not owner:
+        return -1
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except KeyError:
+        raise HafailoverError(
+            f"there is no user {owner} on this machine; install the service's package first"
+        ) from None
+
+
+def _gid(group: str) -> int:
+    if not group:
+        return -1
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise HafailoverError(
+            f"there is no group {group} on this machine; install the service's package first"
+        ) from None

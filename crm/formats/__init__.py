@@ -1,0 +1,1 @@
+"""What a configuration is written in: one module for each format."""

@@ -1,0 +1,144 @@
+"""From a topology to the configuration: what is common to every cluster; services and addresses add their parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hafailover.crm import model
+from hafailover.crm.errors import UsageError
+from hafailover.crm.model import Configuration, Constraint, Primitive, Resource
+from hafailover.crm.service import Anchor, service_types
+from hafailover.crm.topology import Fence, Topology, Vip
+from hafailover.crm.topology_check import FENCE_SECRETS
+
+# A primary weighs its node down with its priority; the other side of a split waits this long before it fences it. Twice
+# the random delay below, so that the two cannot cancel each other.
+PRIORITY_FENCING_DELAY = "10s"
+MAX_FENCING_DELAY = "5s"
+
+
+def configuration(topology: Topology) -> Configuration:
+    """The configuration of ``topology``: deterministic, complete, and growing linearly with it."""
+    resources: list[Resource] = []
+    constraints: list[Constraint] = []
+    _add_fencing(topology, resources, constraints)
+    for vip in topology.vips.values():
+        resources.append(_vip(vip))
+        constraints += _ties(vip.name, _anchor(topology, vip.follows))
+    for service in topology.services.values():
+        part = service_types()[service.type].part(service, topology)
+        resources += part.resources
+        constraints += part.constraints
+    _refuse_duplicates(topology, resources, constraints)
+    return Configuration(
+        properties=(model.named_set("cluster_property_set", "cib-bootstrap-options", _properties(topology)),),
+        nodes=tuple(model.Node(str(node.id), node.name) for node in topology.nodes.values()),
+        resources=tuple(resources),
+        constraints=tuple(constraints),
+        rsc_defaults=(model.named_set("meta_attributes", "rsc-options", _RSC_DEFAULTS),),
+        sections=("crm_config", "nodes", "resources", "constraints", "rsc_defaults"),
+    )
+
+
+_RSC_DEFAULTS = {
+    # Moving costs an outage: a returned node takes nothing back by itself.
+    "resource-stickiness": "100",
+    "migration-threshold": "3",
+    # Without it three failures in a year would ban a node for ever.
+    "failure-timeout": "60s",
+}
+
+
+def _properties(topology: Topology) -> dict[str, str]:
+    fenced = topology.fencing is not None or all(node.fence for node in topology.nodes.values())
+    properties = {
+        "stonith-enabled": "true" if fenced else "false",
+        "no-quorum-policy": "stop",
+        # Timers have their own wake-ups; this is the net below them.
+        "cluster-recheck-interval": "5min",
+    }
+    if topology.quorum.two_node and fenced:
+        # Only here: with a third voter the side without quorum cannot fence, and this would only delay every failover.
+        properties["priority-fencing-delay"] = PRIORITY_FENCING_DELAY
+    return properties
+
+
+def _add_fencing(topology: Topology, resources: list[Resource], constraints: list[Constraint]) -> None:
+    race = topology.quorum.two_node
+    if topology.fencing:
+        name = "fence-all"
+        resources.append(_fence_device(name, topology.fencing, tuple(topology.nodes), race))
+    for node in topology.nodes.values():
+        if node.fence:
+            name = f"fence-{node.name}"
+            resources.append(_fence_device(name, node.fence, (node.name,), race))
+            # A node that must be switched off cannot be relied on to do it.
+            constraints.append(model.location(f"{name}-not-on-target", name, node.name, "-INFINITY"))
+
+
+def _fence_device(name: str, fence: Fence, targets: tuple[str, ...], race: bool) -> Primitive:
+    params = {"pcmk_host_list": " ".join(targets)}
+    for key, value in fence.parameters.items():
+        if value.startswith("file:"):
+            params[FENCE_SECRETS[key]] = secret_script(name, key)
+        else:
+            params[key] = value
+    if race and "pcmk_delay_max" not in params and "pcmk_delay_base" not in params:
+        # Both sides of a split fence at once; chance makes one of them first. (The primary's side is preferred by
+        # priority-fencing-delay; this is for the time when there is no primary.)
+        params["pcmk_delay_max"] = MAX_FENCING_DELAY
+    return model.primitive(
+        name, ("stonith", "", fence.agent), params, (model.operation(name, "monitor", "60s", timeout="60s"),)
+    )
+
+
+def secret_script(device: str, parameter: str) -> str:
+    """Path of the program that prints a fence device's secret, so that the secret is in no CIB and on no command line."""
+    return f"/etc/hafailover/{device}-{parameter.replace('_', '-')}"
+
+
+def _vip(vip: Vip) -> Primitive:
+    params = {"ip": str(vip.interface.ip), "cidr_netmask": str(vip.interface.network.prefixlen)}
+    if vip.nic:
+        params["nic"] = vip.nic
+    return model.primitive(
+        vip.name,
+        ("ocf", "hafailover", "vip"),
+        params,
+        (
+            model.operation(vip.name, "start", "0", timeout="20s"),
+            model.operation(vip.name, "stop", "0", timeout="20s"),
+            model.operation(vip.name, "monitor", "10s", timeout="20s"),
+        ),
+    )
+
+
+def _anchor(topology: Topology, follows: str | None) -> Anchor | None:
+    if follows is None:
+        return None
+    name, _, role = follows.partition(".")
+    service = topology.services[name]
+    return service_types()[service.type].anchor(service, role or None)
+
+
+def _ties(follower: str, anchor: Anchor | None) -> list[Constraint]:
+    if anchor is None:
+        return []
+    what = f"{anchor.resource}-{anchor.role.lower()}" if anchor.role else anchor.resource
+    # Both are needed: without the order the address would be up before the primary accepts writes.
+    return [
+        model.colocation(f"{follower}-with-{what}", follower, anchor.resource, anchor.role),
+        model.order(f"{follower}-after-{what}", anchor.resource, anchor.action, follower, "start"),
+    ]
+
+
+def _refuse_duplicates(topology: Topology, resources: list[Resource], constraints: list[Constraint]) -> None:
+    members = [member.id for member in Configuration(resources=tuple(resources)).primitives()]
+    around = [resource.id for resource in resources if not isinstance(resource, Primitive)]
+    counted = Counter([*members, *around, *(constraint.id for constraint in constraints)])
+    twice = [name for name, count in counted.items() if count > 1]
+    if twice:
+        raise UsageError(
+            f"{topology.file}: two parts of the configuration would be named {', '.join(twice)}; "
+            "rename the service, address or node that the name comes from"
+        )

@@ -1,0 +1,131 @@
+"""The files of a node: Corosync's, each service's, the topology itself, and what fence agents read their secrets from."""
+
+from __future__ import annotations
+
+import secrets as random
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from hafailover.crm import corosync, files
+from hafailover.crm.errors import UsageError
+from hafailover.crm.files import RenderedFile
+from hafailover.crm.generate import secret_script
+from hafailover.crm.schema import unknown
+from hafailover.crm.service import service_types
+from hafailover.crm.topology import Topology
+from hafailover.crm.yamldoc import Path_, dotted
+
+__all__ = ["RenderedFile", "create_secrets", "render", "secret_references"]
+
+AUTHKEY_BYTES = range(128, 4097)
+MAX_SECRET = 4096
+TOPOLOGY_PATH = "/etc/hafailover/topology.yml"
+HOSTS_PATH = "/etc/hafailover/hosts"
+AUTHKEY_PATH = "/etc/corosync/authkey"
+
+
+def render(topology: Topology, node: str) -> list[RenderedFile]:
+    """Every file of ``node`` in order of path; UsageError when there is no such node or a secret cannot be read."""
+    if node not in topology.nodes:
+        raise UsageError(f"{topology.file}: {unknown('node', node, topology.nodes)}")
+    names = {reference: dotted(path) for path, reference in reversed(list(secret_references(topology)))}
+
+    def read(reference: str) -> bytes:
+        return _read_secret(topology, names.get(reference, ""), reference)
+
+    found = [
+        RenderedFile("/etc/corosync/corosync.conf", corosync.text(topology).encode()),
+        RenderedFile(HOSTS_PATH, _hosts(topology).encode()),
+        RenderedFile(TOPOLOGY_PATH, topology.text.encode()),
+    ]
+    if topology.authkey:
+        found.append(RenderedFile(AUTHKEY_PATH, _authkey(topology, read(topology.authkey)), 0o400, secret=True))
+    for device, parameter, reference in _fence_secrets(topology):
+        script = f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(read(reference).decode())}\n"
+        found.append(RenderedFile(secret_script(device, parameter), script.encode(), 0o700, secret=True))
+    for service in topology.services.values():
+        found += service_types()[service.type].files(service, topology, node, read)
+    return sorted(found, key=lambda file: file.path)
+
+
+def secret_references(topology: Topology) -> Iterator[tuple[Path_, str]]:
+    """Every secret the topology needs: its place in the topology and the ``file:`` reference."""
+    if topology.authkey:
+        yield ("cluster", "authkey"), topology.authkey
+    for device, parameter, reference in _fence_secrets(topology):
+        node = device[len("fence-") :]
+        place: Path_ = ("nodes", node, "fence", parameter) if node in topology.nodes else ("fencing", parameter)
+        yield place, reference
+    for service in topology.services.values():
+        for path, reference in service_types()[service.type].secrets(service):
+            yield ("services", service.name, *path), reference
+
+
+def create_secrets(topology: Topology) -> list[Path]:
+    """Make the secrets that are missing and that nobody else must know (not a fence device's); the new files' paths."""
+    made = []
+    for place, reference in secret_references(topology):
+        path = secret_path(topology, reference)
+        if not path.exists() and "fence" not in place and place[0] != "fencing":
+            # Hexadecimal, because it goes into configuration files; twice 128 digits are a key for Corosync too.
+            size = 128 if place[-1] == "authkey" else 24
+            files.write(path, random.token_hex(size).encode() + b"\n" * (size != 128), 0o600)
+            made.append(path)
+    return made
+
+
+def secret_path(topology: Topology, reference: str) -> Path:
+    """The file a ``file:`` reference means."""
+    return topology.secrets_dir / reference[len("file:") :]
+
+
+def _fence_secrets(topology: Topology) -> Iterator[tuple[str, str, str]]:
+    devices = [("fence-all", topology.fencing)]
+    devices += [(f"fence-{node.name}", node.fence) for node in topology.nodes.values()]
+    for name, fence in devices:
+        for parameter, value in fence.parameters.items() if fence else ():
+            if value.startswith("file:"):
+                yield name, parameter, value
+
+
+def _read_secret(topology: Topology, place: str, reference: str) -> bytes:
+    path = secret_path(topology, reference)
+    where = f"{topology.file}: {place}: {reference}: {path}"
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(MAX_SECRET + 1)
+    except OSError as error:
+        hint = (
+            "; create it with mode 0600, or let --create-secrets do it" if isinstance(error, FileNotFoundError) else ""
+        )
+        raise UsageError(f"{where} cannot be read: {error.strerror}{hint}") from error
+    if len(content) > MAX_SECRET:
+        raise UsageError(f"{where} is longer than {MAX_SECRET} bytes, which no secret is")
+    if path.stat().st_mode & 0o077:
+        raise UsageError(f"{where} can be read by others; chmod 0600 it")
+    if place.endswith("authkey"):
+        return content
+    secret = content.rstrip(b"\r\n")
+    try:
+        printable = secret.decode("utf-8").isprintable()
+    except UnicodeDecodeError:
+        printable = False
+    if not secret or not printable:
+        raise UsageError(f"{where} must hold one line of text")
+    return secret
+
+
+def _authkey(topology: Topology, key: bytes) -> bytes:
+    if len(key) not in AUTHKEY_BYTES:
+        low, high = AUTHKEY_BYTES[0], AUTHKEY_BYTES[-1]
+        raise UsageError(
+            f"{topology.file}: cluster.authkey: {topology.authkey} has {len(key)} bytes; Corosync wants {low} to {high} "
+            "(corosync-keygen makes one)"
+        )
+    return key
+
+
+def _hosts(topology: Topology) -> str:
+    lines = [f"{node.links[0]}\t{node.name}" for node in topology.nodes.values()]
+    return "\n".join(["# Nodes of the cluster, written by hafailover.", *lines]) + "\n"

@@ -1,0 +1,262 @@
+"""JSON Schema (Draft 7) for the topology: the common part, how errors read, and how defaults are filled in.
+
+The schema is the one home of names, types, defaults and descriptions; each service type adds the fragment of its own
+keys. ``expect`` is our keyword: what a person should write, used in messages.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+from hafailover.crm.yamldoc import Path_
+
+Schema = dict[str, Any]
+
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)")
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_SECRET = re.compile(r"file:(?!/)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*|file:/[A-Za-z0-9_./-]+")
+MAX_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a topology: at which path, and the sentence for a person."""
+
+    path: Path_
+    message: str
+
+
+PLAIN: Schema = {
+    "type": ["string", "integer", "boolean"],
+    "pattern": r"^[^\x00-\x1f\x7f]*$",
+    "expect": "plain text or a number, in one line",
+}
+
+
+# The building blocks. Every one is a function so that nobody can change another's fragment in place.
+def text(description: str, **more: Any) -> Schema:
+    """A non-empty single line of text."""
+    return {"type": "string", "description": description, "pattern": r"^[^\x00-\x1f\x7f]+$", "expect": "text", **more}
+
+
+def scalars(description: str, **more: Any) -> Schema:
+    """Names and values handed on as they are written; the keys belong to somebody else (a server, a fence agent)."""
+    expect = "a mapping of names to plain values"
+    return {"type": "object", "description": description, "additionalProperties": PLAIN, "expect": expect, **more}
+
+
+def number(description: str, low: int, high: int, **more: Any) -> Schema:
+    """A whole number from ``low`` to ``high``."""
+    expect = f"a whole number from {low} to {high}"
+    return {"type": "integer", "description": description, "minimum": low, "maximum": high, "expect": expect, **more}
+
+
+def boolean(description: str, **more: Any) -> Schema:
+    """``true`` or ``false``, and nothing else that YAML might take for it."""
+    return {"type": "boolean", "description": description, "expect": "true or false", **more}
+
+
+def choice(description: str, values: Iterable[str], **more: Any) -> Schema:
+    """One of a few words."""
+    return {"type": "string", "description": description, "enum": list(values), **more}
+
+
+def duration(description: str, **more: Any) -> Schema:
+    """A time with its unit, because Corosync counts milliseconds and Pacemaker seconds."""
+    expect = "a time with its unit, such as 500ms, 2s, 5m or 1h"
+    return {"type": "string", "format": "duration", "description": description, "expect": expect, **more}
+
+
+def address(description: str, **more: Any) -> Schema:
+    """An IPv4 or IPv6 address without prefix."""
+    expect = "an IP address such as 192.0.2.10 or 2001:db8::10"
+    return {"type": "string", "format": "address", "description": description, "expect": expect, **more}
+
+
+def interface(description: str, **more: Any) -> Schema:
+    """An address with its prefix length."""
+    expect = "an address with its prefix such as 192.0.2.10/24 or 2001:db8::10/64"
+    return {"type": "string", "format": "interface", "description": description, "expect": expect, **more}
+
+
+def secret(description: str, **more: Any) -> Schema:
+    """A reference to a file that holds a secret; never the secret."""
+    expect = "file:NAME, a file in secrets_dir; a secret is never written into the topology itself"
+    return {"type": "string", "format": "secret", "description": description, "expect": expect, **more}
+
+
+def path(description: str, **more: Any) -> Schema:
+    """An absolute path."""
+    expect = "an absolute path such as /var/lib/mysql"
+    return {"type": "string", "format": "path", "description": description, "expect": expect, **more}
+
+
+def mapping(description: str, properties: Mapping[str, Schema], required: Iterable[str] = (), **more: Any) -> Schema:
+    """A mapping that allows exactly these keys."""
+    return {
+        "type": "object",
+        "description": description,
+        "properties": dict(properties),
+        "required": list(required),
+        "additionalProperties": False,
+        "expect": "a mapping of " + ", ".join(properties),
+        **more,
+    }
+
+
+def named(description: str, value: Schema, **more: Any) -> Schema:
+    """A mapping of names the user chooses to values of one shape. The names become XML ids."""
+    return {
+        "type": "object",
+        "description": description,
+        "propertyNames": {
+            "pattern": r"^[A-Za-z][A-Za-z0-9_-]{0,62}$",
+            "expect": "a name of letters, digits, - and _ that begins with a letter, at most 63 long",
+        },
+        "additionalProperties": value,
+        "expect": "a mapping of names",
+        **more,
+    }
+
+
+def milliseconds(value: str) -> int:
+    """``"2s"`` → 2000. The value has passed the schema."""
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is not a time")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def seconds(value: str) -> str:
+    """The shortest exact form that Pacemaker reads: ``"2s"``, ``"500ms"``."""
+    count = milliseconds(value)
+    return f"{count // 1000}s" if count % 1000 == 0 else f"{count}ms"
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return not (parsed.is_unspecified or parsed.is_multicast) and "%" not in value
+
+
+def _is_interface(value: str) -> bool:
+    if "/" not in value or "%" in value:
+        return False
+    try:
+        parsed = ipaddress.ip_interface(value)
+    except ValueError:
+        return False
+    # A netmask such as /255.255.255.0 parses, but the prefix is what agents are given.
+    return value.rpartition("/")[2].isdigit() and _is_address(str(parsed.ip))
+
+
+def _is_path(value: str) -> bool:
+    return value.startswith("/") and ".." not in value.split("/") and value.isprintable() and not value.endswith("/")
+
+
+_FORMATS = jsonschema.FormatChecker(formats=())
+for _name, _check in {
+    "duration": lambda value: _DURATION.fullmatch(value) is not None,
+    "address": _is_address,
+    "interface": _is_interface,
+    "secret": lambda value: _SECRET.fullmatch(value) is not None and ".." not in value,
+    "path": _is_path,
+}.items():
+    # Formats describe texts; a value of another type has its own error already.
+    _FORMATS.checks(_name)(lambda value, check=_check: not isinstance(value, str) or check(value))
+
+
+def problems(data: Any, schema: Schema, base: Path_ = ()) -> list[Problem]:
+    """Everything in ``data`` that ``schema`` forbids; paths begin with ``base``."""
+    found: list[Problem] = []
+    validator = jsonschema.Draft7Validator(schema, format_checker=_FORMATS)
+    seen: set[Path_] = set()
+    for error in validator.iter_errors(data):
+        here = (*base, *error.absolute_path)
+        for problem in _explain(error, here):
+            # One sentence per place: "is not text" and "does not match" would say the same twice.
+            if problem.path not in seen:
+                seen.add(problem.path)
+                found.append(problem)
+    return found
+
+
+def _explain(error: Any, here: Path_) -> list[Problem]:
+    schema: Mapping[str, Any] = error.schema
+    if error.validator == "additionalProperties":
+        known = list(schema.get("properties", ()))
+        return [Problem((*here, key), unknown("key", key, known)) for key in error.instance if key not in known]
+    if error.validator == "required":
+        missing = next(
+            key for key in error.validator_value if key not in error.instance and f"'{key}'" in error.message
+        )
+        about = schema.get("properties", {}).get(missing, {}).get("description", "")
+        return [Problem((*here, missing), f"is missing{': ' + about if about else ''}")]
+    if error.validator == "enum":
+        return [Problem(here, unknown("value", error.instance, error.validator_value))]
+    if error.validator in ("pattern", "minLength", "maxLength") and "propertyNames" in error.absolute_schema_path:
+        return [
+            Problem((*here, error.instance), f"{shown(error.instance)} cannot be used here: write {schema['expect']}")
+        ]
+    expect = schema.get("expect")
+    if error.validator in ("minProperties", "minItems"):
+        return [Problem(here, f"is empty; {expect or 'give at least one'}")]
+    if error.validator == "uniqueItems":
+        return [Problem(here, "names the same thing twice")]
+    if schema.get("format") == "secret":
+        # Never echo the value: it may be the secret itself.
+        return [Problem(here, f"is not a reference to a file; write {expect}")]
+    if expect:
+        return [Problem(here, f"is {shown(error.instance)}; write {expect}")]
+    return [Problem(here, error.message)]
+
+
+def unknown(what: str, found: Any, allowed: Iterable[str]) -> str:
+    """``unknown key 'link'; allowed: fence, id, links; did you mean 'links'?``"""
+    names = sorted(str(name) for name in allowed)
+    near = difflib.get_close_matches(str(found), names, 1, 0.6)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {shown(found)}; allowed: {', '.join(names) or 'none'}{hint}"
+
+
+def shown(value: Any) -> str:
+    """``value`` as the user wrote it, short enough for a sentence."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    written = repr(value) if isinstance(value, str) else str(value)
+    return written if len(written) <= MAX_SHOWN else written[: MAX_SHOWN - 3] + "..."
+
+
+def with_defaults(data: Any, schema: Schema) -> Any:
+    """A copy of valid ``data`` with every default of ``schema`` filled in, in the schema's order."""
+    if isinstance(data, dict) and "properties" in schema:
+        filled: dict[str, Any] = {}
+        for key, part in schema["properties"].items():
+            if key in data:
+                filled[key] = with_defaults(data[key], part)
+            elif "default" in part:
+                filled[key] = with_defaults(part["default"], part)
+        rest = schema.get("additionalProperties", True)
+        for key in data:
+            if key not in filled:
+                filled[key] = with_defaults(data[key], rest) if isinstance(rest, dict) else data[key]
+        return filled
+    if isinstance(data, dict) and isinstance(schema.get("additionalProperties"), dict):
+        return {key: with_defaults(value, schema["additionalProperties"]) for key, value in data.items()}
+    if isinstance(data, list) and "items" in schema:
+        return [with_defaults(value, schema["items"]) for value in data]
+    return data

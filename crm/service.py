@@ -1,0 +1,88 @@
+"""What a service type is: a fragment of schema, its part of the configuration, and the files it needs on a node.
+
+A module in crm/services/ that has a ``SERVICE_TYPE`` is a service type; nothing else names it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Callable
+
+from hafailover.crm import services
+from hafailover.crm.files import RenderedFile
+from hafailover.crm.model import Constraint, Resource
+from hafailover.crm.schema import Problem, Schema
+
+if TYPE_CHECKING:
+    from hafailover.crm.topology import Service, Topology
+
+ReadSecret = Callable[[str], bytes]
+"""Returns the content of a ``file:`` reference, or raises UsageError."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Where something that follows a service is tied: the resource, its role (or None) and the action to come after."""
+
+    resource: str
+    role: str | None
+    action: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A service's share of the configuration."""
+
+    resources: tuple[Resource, ...]
+    constraints: tuple[Constraint, ...] = ()
+
+
+class ServiceType(ABC):
+    """One kind of service. ``options`` of a Service have passed ``schema`` and hold every default."""
+
+    name: str
+    summary: str
+    roles: tuple[str, ...] = ()
+    schema: Mapping[str, Schema]
+    required: tuple[str, ...] = ()
+
+    def check(self, service: Service, topology: Topology) -> Iterator[Problem]:
+        """What the schema cannot say; paths are relative to the service."""
+        return iter(())
+
+    def claims(self, service: Service) -> Iterator[tuple[str, str]]:
+        """Things of a node that only one service can have, as (what, value): a port, a directory, a socket."""
+        return iter(())
+
+    def secrets(self, service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Every secret reference of the service with its path below the service."""
+        return iter(())
+
+    @abstractmethod
+    def part(self, service: Service, topology: Topology) -> Part:
+        """Resources and constraints of the service."""
+
+    @abstractmethod
+    def anchor(self, service: Service, role: str | None) -> Anchor:
+        """Where a follower of ``service`` or of ``service.role`` is tied; ``role`` is one of ``roles`` or None."""
+
+    @abstractmethod
+    def files(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[RenderedFile]:
+        """The files of the service on ``node``."""
+
+
+@cache
+def service_types() -> Mapping[str, ServiceType]:
+    """Every service type by name, from the modules of crm/services/."""
+    found: dict[str, ServiceType] = {}
+    for module in pkgutil.iter_modules(services.__path__):
+        kind = getattr(importlib.import_module(f"{services.__name__}.{module.name}"), "SERVICE_TYPE", None)
+        if kind is not None:
+            found[kind.name] = kind
+    return dict(sorted(found.items()))

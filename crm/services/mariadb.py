@@ -1,0 +1,189 @@
+"""MariaDB with one primary and replicas: resources, constraints and files of the service type ``mariadb``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hafailover.crm import mariadb_options, model
+from hafailover.crm.files import RenderedFile
+from hafailover.crm.schema import (
+    Problem,
+    address,
+    duration,
+    mapping,
+    number,
+    path,
+    scalars,
+    seconds,
+    secret,
+    text,
+)
+from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType
+
+if TYPE_CHECKING:
+    from hafailover.crm.topology import Service, Topology
+
+# GTID state and semi-synchronous replication have been in the server in their present form since this version.
+OLDEST = (10, 5)
+
+_UPGRADE = (
+    "MariaDB {found} is older than 10.5, the oldest this agent can keep safe (SLAVE MONITOR and REPLICATION * ADMIN "
+    "grants, and binlog truncation on rejoin, are missing). Upgrade one release series at a time, replicas first, "
+    "running mariadb-upgrade after each: {path}"
+)
+_SERIES = ("5.5", "10.0", "10.1", "10.2", "10.3", "10.4", "10.5", "10.6", "10.11")
+
+
+class MariaDB(ServiceType):
+    """A promotable clone, one instance on each node of the service."""
+
+    name = "mariadb"
+    summary = "MariaDB, one primary and replicas that miss no acknowledged write."
+    roles = ("primary", "replica")
+    schema = {
+        "version": {
+            "type": ["string", "integer"],
+            "pattern": r"^\d+(\.\d+){0,2}$",
+            "description": "the server's version, checked before anything is installed",
+            "expect": "a version such as 10.11",
+        },
+        "replication": mapping(
+            "The account replicas use.",
+            {
+                "user": text("its name", default="hafailover_repl", pattern=r"^[A-Za-z0-9_.-]{1,80}$"),
+                "password": secret("its password; file:<service>-replication when not given"),
+            },
+            default={},
+        ),
+        "port": number("TCP port", 1, 65535, default=3306),
+        "bind_address": address("address it listens on; every address when not given"),
+        "datadir": path("data directory", default="/var/lib/mysql"),
+        "socket": path("unix socket", default="/run/mysqld/mysqld.sock"),
+        "binary": path("the server program; found when not given"),
+        "user": text("system user the server runs as", default="mysql", pattern=r"^[a-z_][a-z0-9_-]{0,31}$"),
+        "stall": duration("how long a commit may wait for a replica before the replica is given up"),
+        "max_lag": duration("a replica further behind is not promoted in a planned switchover"),
+        "options": scalars("further server options, as in my.cnf", default={}),
+    }
+
+    def check(self, service: Service, topology: Topology) -> Iterator[Problem]:
+        """Version, options that would break the promise, and the number of replicas."""
+        version = service.options.get("version")
+        if version is not None:
+            numbers = tuple(int(part) for part in str(version).split("."))
+            if (*numbers, 0)[:2] < OLDEST:
+                series = ".".join(str(part) for part in (*numbers, 0)[:2])
+                later = [known for known in _SERIES if tuple(map(int, known.split("."))) > numbers[:2]]
+                yield Problem(("version",), _UPGRADE.format(found=version, path=" → ".join((series, *later))))
+        if len(service.nodes) < 2 and len(topology.nodes) > 1:
+            yield Problem(("on",), "names a single node; without a second one there is nothing to fail over to")
+        for name, value in service.options["options"].items():
+            reason = mariadb_options.refusal(name, value)
+            if reason:
+                yield Problem(("options", name), reason)
+
+    def claims(self, service: Service) -> Iterator[tuple[str, str]]:
+        """A port, a data directory and a socket belong to one server."""
+        for key in ("port", "datadir", "socket"):
+            yield key, str(service.options[key])
+
+    def secrets(self, service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
+        """The replication password."""
+        yield ("replication", "password"), _password(service)
+
+    def part(self, service: Service, topology: Topology) -> Part:
+        """The clone; the agent sets the promotion scores, so nothing here prefers a node."""
+        name, options = service.name, service.options
+        params = {
+            "nodes": " ".join(f"{node}:{topology.nodes[node].links[0]}" for node in service.nodes),
+            "config": _config_path(service),
+            "credentials": _credentials_path(service),
+        }
+        for key in ("binary", "datadir", "socket", "user", "port"):
+            if key in options and options[key] != self.schema[key].get("default"):
+                params[key] = str(options[key])
+        if "socket" in params:
+            params["pid_file"] = mariadb_options.pid_file(options["socket"])
+        for key in ("stall", "max_lag"):
+            if key in options:
+                params[key] = seconds(options[key])
+        operations = (
+            model.operation(name, "start", "0", timeout="300s"),
+            model.operation(name, "stop", "0", timeout="120s"),
+            model.operation(name, "promote", "0", timeout="120s"),
+            model.operation(name, "demote", "0", timeout="60s"),
+            model.operation(name, "notify", "0", timeout="60s"),
+            # Two intervals, because Pacemaker tells recurring monitors apart by interval alone.
+            model.operation(name, "monitor", "2s", timeout="20s", role="Promoted"),
+            model.operation(name, "monitor", "3s", timeout="20s", role="Unpromoted"),
+        )
+        meta = {
+            # No number of failures bans a node. A server that died is reported by lowering its promotion score: the peer
+            # is promoted at once, and the next unpromoted monitor, which counts as a failure, restarts the dead one as a
+            # replica. A threshold would turn repeated deaths into a node without a replica, and, when the peer is not
+            # in sync, ban the only good copy. A server that cannot even start is held off for failure-timeout, because
+            # a failed start counts as infinitely many failures.
+            "migration-threshold": "INFINITY",
+            "failure-timeout": "60s",
+        }
+        if topology.quorum.two_node:
+            # What priority-fencing-delay weighs: the node with the primary survives a split.
+            meta["priority"] = "10"
+        instance = model.primitive(name, ("ocf", "hafailover", "mariadb"), params, operations, meta)
+        clone_name = _clone_name(service)
+        clone = model.clone(
+            clone_name,
+            instance,
+            {
+                "promotable": "true",
+                "promoted-max": "1",
+                "promoted-node-max": "1",
+                "clone-max": str(len(service.nodes)),
+                "clone-node-max": "1",
+                "notify": "true",
+                "interleave": "true",
+            },
+        )
+        elsewhere = [node for node in topology.nodes if node not in set(service.nodes)]
+        return Part(
+            (clone,),
+            tuple(model.location(f"{name}-not-on-{node}", clone_name, node, "-INFINITY") for node in elsewhere),
+        )
+
+    def anchor(self, service: Service, role: str | None) -> Anchor:
+        """``primary`` comes after promote; ``replica`` and no role after start."""
+        roles = {"primary": ("Promoted", "promote"), "replica": ("Unpromoted", "start"), None: (None, "start")}
+        promoted, action = roles[role]
+        return Anchor(_clone_name(service), promoted, action, service.nodes)
+
+    def files(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[RenderedFile]:
+        """The server's defaults-file and the replication account."""
+        if node not in service.nodes:
+            return []
+        password = read(_password(service)).decode("utf-8", "strict")
+        account = f"[replication]\nuser={service.options['replication']['user']}\npassword={password}\n"
+        return [
+            RenderedFile(_config_path(service), mariadb_options.defaults_file(service, topology.nodes[node]).encode()),
+            RenderedFile(_credentials_path(service), account.encode(), 0o600, secret=True),
+        ]
+
+
+def _clone_name(service: Service) -> str:
+    return f"{service.name}-clone"
+
+
+def _config_path(service: Service) -> str:
+    return f"/etc/mysql/hafailover-{service.name}.cnf"
+
+
+def _credentials_path(service: Service) -> str:
+    return f"/etc/hafailover/{service.name}.cred"
+
+
+def _password(service: Service) -> str:
+    reference: str = service.options["replication"].get("password", f"file:{service.name}-replication")
+    return reference
+
+
+SERVICE_TYPE = MariaDB()
