@@ -1,0 +1,77 @@
+"""Scenario files: the ones that come with the program load, and a wrong one says where it is wrong."""
+
+from __future__ import annotations
+
+import pytest
+from hafailover.crm.errors import UsageError
+from hafailover.crm.yamldoc import parse as yaml
+from hafailover.vagrant.drill import scenario
+from hafailover.vagrant.drill.scenario import FAULTS, Step
+
+GOOD = "summary: x\nsteps:\n  - cut: primary\n"
+
+
+def load(text: str) -> scenario.Scenario:
+    return scenario.parse(yaml(text, "case.yml"), "case")
+
+
+def test_the_four_drills_come_with_the_program():
+    assert {"switchover", "kill-primary", "power-off-primary", "cut-primary"} <= set(scenario.known())
+
+
+@pytest.mark.parametrize("name", sorted(scenario.known()))
+def test_every_scenario_that_comes_with_the_program_loads_and_breaks_something(name):
+    loaded = scenario.load(name)
+    assert loaded.name == name and loaded.summary
+    assert any(step.action in FAULTS for step in loaded.steps)
+
+
+def test_a_short_step_means_the_same_as_a_long_one():
+    assert (
+        load(GOOD).steps
+        == load("summary: x\nsteps:\n  - cut: {node: primary}\n").steps
+        == [Step("cut", {"node": "primary"})]
+    )
+
+
+def test_defaults_and_durations():
+    step = load(GOOD + "  - wait: takeover\n").steps[1]
+    assert step.parameters == {"until": "takeover", "node": "primary", "within": "60s"}
+    assert step.seconds("within") == 60.0
+    assert load(GOOD + "  - write: 500ms\n").steps[1].seconds("for") == 0.5
+
+
+def test_no_word_about_fencing_allows_any_and_an_empty_list_allows_none():
+    assert load(GOOD).expect.fenced is None
+    assert load(GOOD + "expect: {fenced: []}\n").expect.fenced == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "  - explode: primary\n", "case.yml:4: steps[1].explode: unknown key 'explode'"),
+        (GOOD + "  - wait: {until: doomsday}\n", "case.yml:4: steps[1].wait.until: unknown value 'doomsday'"),
+        (GOOD + "  - wait: {until: takeover, within: 3}\n", "case.yml:4: steps[1].wait.within"),
+        (GOOD + "  - cut: 7\n", "case.yml:4: steps[1].cut.node"),
+        (GOOD + "expect: {primary: gone}\n", "case.yml:4: expect.primary"),
+        ("summary: x\nsteps: []\n", "case.yml:2: steps: is empty"),
+        ("summary: x\nsteps: 3\n", "case.yml:2: steps"),
+        ("steps:\n  - cut: primary\n", "summary: is missing"),
+        ("summary: x\nsteps:\n  - write: 1s\n", "nothing breaks"),
+        ("[1, 2]\n", "case.yml:1"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(text, message):
+    with pytest.raises(UsageError) as caught:
+        load(text)
+    assert message in str(caught.value)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(UsageError, match=r"unknown scenario 'swichover'.*did you mean 'switchover'"):
+        scenario.load("swichover")
+
+
+def test_a_missing_file_is_a_sentence():
+    with pytest.raises(UsageError, match="cannot be read"):
+        scenario.load("/nonexistent/mine.yml")

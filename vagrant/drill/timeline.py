@@ -1,0 +1,97 @@
+"""When did what happen after a fault: read from Pacemaker's own log lines, the agents' events and the power switch.
+
+Pacemaker's lines come first because every agent, ours or not, leaves them. All nodes, the power switch and the
+writers share one kernel's clock, so their times compare directly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+
+class LogLine(NamedTuple):
+    """One journal record of a node. ``time`` in Unix seconds; ``event`` is HAFAILOVER_EVENT, or empty."""
+
+    time: float
+    node: str
+    source: str
+    message: str
+    event: str = ""
+
+
+class Power(NamedTuple):
+    """One action of the power switch (fencing): Unix seconds, node, "off", "on" or "reboot"."""
+
+    time: float
+    node: str
+    action: str
+
+
+class Phases(NamedTuple):
+    """Seconds from the fault; None where a phase does not apply or left no trace."""
+
+    detected: float | None = None
+    fenced: float | None = None
+    promoted: float | None = None
+    address_up: float | None = None
+
+
+_RESULT = re.compile(
+    r"Result of (?P<action>\w+) operation for (?P<resource>[\w.-]+?)(?::\d+)? on (?P<node>\S+): (?P<result>.+?)\s*(?:\||$)"
+)
+_LOST = re.compile(r"Node (?P<node>\S+) state is now lost")
+_SCORE_GONE = re.compile(
+    r"Setting (?:master|promotion)-(?P<resource>[\w.-]+)\[(?P<node>[^\]]+)\].*-> (?:-INFINITY|-1000000)"
+)
+_POWER_OFF = frozenset(("off", "reboot"))
+
+
+def phases(
+    lines: Iterable[LogLine], power: Iterable[Power], fault: float, old: str, new: str, resources: Mapping[str, str]
+) -> Phases:
+    """Find the first trace of each phase at or after ``fault`` (Unix seconds).
+
+    ``old`` and ``new`` are the primary's nodes before and after; ``resources`` names the cluster's resources:
+    {"database": "db", "address": "vip"}. Detection is the cluster's first notice that the old primary or its server
+    is gone: a lost membership, a failed monitor, an agent that says its server died, or its promotion score dropping
+    out. Fencing counts only for the old primary.
+    """
+    found: dict[str, float] = {}
+    for line in lines:
+        if line.time >= fault:
+            phase = _phase_of(line, old, new, resources)
+            if phase is not None:
+                found[phase] = min(found.get(phase, line.time), line.time)
+    for action in power:
+        if action.time >= fault and action.node == old and action.action in _POWER_OFF:
+            found["fenced"] = min(found.get("fenced", action.time), action.time)
+    return Phases(**{phase: round(when - fault, 3) for phase, when in found.items()})
+
+
+def _phase_of(line: LogLine, old: str, new: str, resources: Mapping[str, str]) -> str | None:
+    if line.event == "died" and line.node == old:
+        return "detected"
+    lost = _LOST.search(line.message)
+    if lost:
+        return "detected" if lost["node"] == old else None
+    score = _SCORE_GONE.search(line.message)
+    if score:
+        return "detected" if score["node"] == old and score["resource"] == resources["database"] else None
+    result = _RESULT.search(line.message)
+    if result is None:
+        return None
+    succeeded = result["result"].lower().startswith("ok")
+    if result["node"] == new and succeeded:
+        return {
+            ("promote", resources["database"]): "promoted",
+            ("start", resources["address"]): "address_up",
+        }.get((result["action"], result["resource"]))
+    ours = (result["action"], result["resource"], result["node"]) == ("monitor", resources["database"], old)
+    return "detected" if ours and not succeeded and not result["result"].lower().startswith("promoted") else None
+
+
+def fenced_nodes(power: Iterable[Power], since: float) -> frozenset[str]:
+    """Return the nodes that the power switch turned off at or after ``since`` (Unix seconds)."""
+    return frozenset(action.node for action in power if action.time >= since and action.action in _POWER_OFF)
