@@ -112,6 +112,8 @@ def gaps(acknowledged: Sequence[Attempt], fault: float, new_server: int | None) 
     fault. If that is the server that was primary before it, the first write is the one that ends the longest gap.
     """
     times = [attempt.end for attempt in acknowledged]
+    if not times or times[0] > fault:
+        times.insert(0, fault)  # nothing was acknowledged before it, so the silence begins here
     steps = list(zip(times, times[1:]))
     baseline = max((after - before for before, after in steps if after <= fault), default=None)
     returned = _service_returned(acknowledged, fault, new_server)
@@ -119,8 +121,7 @@ def gaps(acknowledged: Sequence[Attempt], fault: float, new_server: int | None) 
         return Gaps(baseline, None, None, None)
     around = [after - before for before, after in steps if fault < after <= returned + SETTLE]
     later = max((after - before for before, after in steps if after > returned + SETTLE), default=None)
-    # With nothing acknowledged before the fault, the fault itself is where the silence begins.
-    return Gaps(baseline, max(around, default=returned - fault), later, returned - fault)
+    return Gaps(baseline, max(around), later, returned - fault)
 
 
 def _service_returned(acknowledged: Sequence[Attempt], fault: float, new_server: int | None) -> float | None:
