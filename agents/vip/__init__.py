@@ -1,0 +1,264 @@
+"""ocf:hafailover:vip, a virtual address that moves with a service.
+
+``start`` asks the neighbours whether anybody else has the address before it takes it, and tells them at once that it
+is here; ``monitor`` looks at the address, at the link under it and for a second owner. See the modules beside this one:
+``place`` (what is wanted and where), ``netlink`` (the kernel), ``neighbours`` (ARP and neighbour discovery),
+``announcer`` (what goes on after start).
+"""
+
+from __future__ import annotations
+
+from hafailover.agents.ocf import (
+    DEGRADED,
+    ERR_GENERIC,
+    ERR_PERM,
+    NOT_RUNNING,
+    SUCCESS,
+    Agent,
+    Context,
+    OcfError,
+)
+from hafailover.agents.vip import netlink
+from hafailover.agents.vip.place import Wanted, parse, prefix_length, where
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from hafailover.agents.vip.neighbours import Wire
+
+_EPERM, _EADDRNOTAVAIL = 1, 99
+_WATCH = 0.005  # seconds a monitor listens after its question; an answer on an Ethernet takes far less than one ms
+_MOST_DAD = 0.05
+
+agent = Agent(
+    "vip",
+    shortdesc="A virtual IPv4 or IPv6 address",
+    longdesc="""
+An address that clients connect to, which moves with a service between the nodes of the cluster.
+
+Before taking the address, start asks the neighbours whether another machine has it (duplicate address detection by ARP
+or neighbour solicitation) and refuses with that machine's hardware address if so. Then it tells all neighbours at once
+that the address is here, and again in growing intervals, so that their caches point to this node immediately.
+
+The monitor checks that the address is on the interface, that the interface has a link, and that no other machine
+answers for the address. A second owner makes the resource degraded (exit code 190), not failed: moving the address
+would not end the conflict.
+
+IPv6 addresses are added as deprecated, so that connections opened by this node do not start from them.
+""",
+)
+
+
+def _complaint(parser: Callable[[str], object]) -> Callable[[str], str | None]:
+    """The check of a parameter that ``parser`` must accept."""
+
+    def check(value: str) -> str | None:
+        try:
+            parser(value)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    return check
+
+
+agent.parameter(
+    "ip",
+    required=True,
+    unique=True,
+    shortdesc="Address",
+    longdesc="The IPv4 or IPv6 address, optionally with its prefix length: 192.0.2.10, 192.0.2.10/24, 2001:db8::10/64.",
+    check=_complaint(parse),
+)
+agent.parameter(
+    "cidr_netmask",
+    shortdesc="Prefix length",
+    longdesc="""
+Length of the network prefix (24), or an IPv4 netmask (255.255.255.0). Not needed if it is written with the address.
+Default: that of the interface's network which contains the address, or a host address (32 or 128) if none does.
+""",
+    check=_complaint(prefix_length),
+)
+agent.parameter(
+    "nic",
+    shortdesc="Interface",
+    longdesc="The network interface. Default: the one that has an address in the same network.",
+)
+agent.parameter(
+    "dad",
+    type="time",
+    default="40ms",
+    shortdesc="Time for duplicate address detection",
+    longdesc="""
+How long start waits for another machine to say that it has the address: three questions are spread over this time,
+which adds to every failover and is at most 50ms. 0 takes the address without asking.
+""",
+    check=lambda value: None if value <= _MOST_DAD else "too long; allowed: 0 to 50ms",
+)
+agent.parameter(
+    "repeats",
+    type="integer",
+    default=6,
+    shortdesc="Repeated announcements",
+    longdesc="""
+How often the neighbours are told again after the announcement that start itself makes: after 0.1, 0.3, 0.7, 1.5, 3.1
+and 6.3 seconds, and so on. As long as that lasts, a second owner is noticed at once.
+""",
+    check=lambda value: None if 0 <= value <= 10 else "out of range; allowed: 0 to 10",
+)
+agent.parameter(
+    "watch",
+    type="boolean",
+    default=True,
+    shortdesc="Look for a second owner",
+    longdesc="Whether each recurring monitor asks the neighbours if another machine has the address, too.",
+)
+
+
+@agent.action("monitor", timeout="20s", interval="10s", depth=0)
+def monitor(ctx: Context) -> int:
+    """SUCCESS, NOT_RUNNING, ERR_GENERIC if nobody can reach the address, DEGRADED if another machine has it, too."""
+    wanted = Wanted(ctx.params)
+    found = wanted.found()
+    if not found:
+        return NOT_RUNNING
+    link = netlink.link(found[0].index)
+    fault = wanted.difference(found) or link.fault
+    if fault is None and found[0].flags & netlink.IFA_F_DADFAILED:
+        fault = f"the kernel has disabled {wanted} because another machine has it (duplicate address detection)"
+    if fault:
+        raise OcfError(ERR_GENERIC, fault)
+    if ctx.params["watch"] and not ctx.is_probe and link.has_neighbours:
+        _watch(ctx, link, found[0])
+    return SUCCESS
+
+
+def _watch(ctx: Context, link: netlink.Link, address: netlink.Address) -> None:
+    """Raise OcfError DEGRADED if another machine answers for our address, after claiming it again for ourselves."""
+    from hafailover.agents.vip import neighbours
+    from hafailover.agents.vip.announcer import conflict
+
+    try:
+        wire = neighbours.open_wire(link, address.ip)
+        wire.probe()
+        mac = wire.claimant(_WATCH)
+        if mac is None:
+            return
+        wire.announce()
+    except OSError as error:
+        _explain(error, f"cannot ask the neighbours for {address} on {link.name}")
+    conflict(ctx, address, mac)
+    other = neighbours.mac_text(mac)
+    raise OcfError(DEGRADED, f"another machine, {other}, also has {address} on {link.name}; take it away there")
+
+
+@agent.action("start", timeout="20s")
+def start(ctx: Context) -> int:
+    """Take the address unless another machine has it, and tell the neighbours."""
+    wanted = Wanted(ctx.params)
+    link, prefix = wanted.place()
+    if link.fault:
+        raise OcfError(ERR_GENERIC, f"cannot take {wanted}: {link.fault}")
+    found = wanted.found()
+    difference = wanted.difference(found) if found else None
+    if difference:
+        ctx.log("warning", f"{difference}; moving it to {link.name}")
+        _remove(wanted)
+        found = []
+    try:
+        if link.has_neighbours:
+            asked = _take_from_wire(ctx, wanted, link, prefix, found)
+        else:
+            asked = 0.0
+            if not found:
+                netlink.add(link.index, wanted.ip, prefix)
+    except OSError as error:
+        _explain(error, f"cannot put {wanted}/{prefix} on {link.name}")
+    ctx.event(
+        "vip.up",
+        f"{wanted}/{prefix} is on {link.name}" + (", as it was already" if found else ""),
+        address=str(wanted),
+        nic=link.name,
+        dad_ms=round(asked * 1000, 1),
+    )
+    return SUCCESS
+
+
+def _take_from_wire(
+    ctx: Context, wanted: Wanted, link: netlink.Link, prefix: int, found: list[netlink.Address]
+) -> float:
+    """Take the address on an interface that has neighbours; the seconds spent asking them. OSError; OcfError."""
+    from hafailover.agents.vip import announcer, neighbours
+
+    announcer.stop(ctx.instance)
+    wire = neighbours.open_wire(link, wanted.ip)
+    asked = 0.0
+    if not found:
+        asked = _refuse_duplicate(ctx, wire, wanted, link)
+        netlink.add(link.index, wanted.ip, prefix)
+    wire.announce()
+    if ctx.params["repeats"]:
+        # The child keeps the wire. Closing a packet socket takes 8 to 26 ms, which start need not wait for.
+        address = netlink.Address(link.index, wanted.ip, prefix, 0)
+        announcer.begin(ctx, wire, address, ctx.params["repeats"])
+    return asked
+
+
+def _refuse_duplicate(ctx: Context, wire: Wire, wanted: Wanted, link: netlink.Link) -> float:
+    """The seconds that the question took. OcfError with the hardware address of another machine that has the address."""
+    import time
+
+    from hafailover.agents.vip import neighbours
+
+    if not ctx.params["dad"]:
+        return 0.0
+    begun = time.monotonic()
+    mac = neighbours.other_claimant(wire, ctx.params["dad"])
+    if mac is not None:
+        other = neighbours.mac_text(mac)
+        reason = f"{wanted} is already in use on the network of {link.name}, by {other}; end that, then clean up"
+        ctx.event("vip.duplicate", reason, level="error", address=str(wanted), nic=link.name, mac=other)
+        raise OcfError(ERR_GENERIC, reason)
+    return time.monotonic() - begun
+
+
+@agent.action("stop", timeout="20s")
+def stop(ctx: Context) -> int:
+    """Take the address away from wherever this node has it, and end what announces it."""
+    from hafailover.agents.vip import announcer
+
+    wanted = Wanted(ctx.params)
+    announcer.stop(ctx.instance)
+    places = _remove(wanted)
+    if places:
+        ctx.event("vip.down", f"removed {', '.join(places)}", address=str(wanted))
+    return SUCCESS
+
+
+def _remove(wanted: Wanted) -> list[str]:
+    """Remove the address; where it was. OcfError."""
+    places = []
+    for address in wanted.found():
+        place = where(address)
+        try:
+            netlink.delete(address)
+        except OSError as error:
+            if error.errno != _EADDRNOTAVAIL:  # gone in the meantime, which is what we want
+                _explain(error, f"cannot remove {place}")
+        places.append(place)
+    return places
+
+
+@agent.action("validate-all", timeout="20s")
+def validate_all(ctx: Context) -> int:
+    """Whether the parameters agree with one another and with this node."""
+    Wanted(ctx.params).place()
+    return SUCCESS
+
+
+def _explain(error: OSError, what: str) -> NoReturn:
+    if error.errno == _EPERM:
+        raise OcfError(ERR_PERM, f"{what}: not permitted; the agent must run as root") from error
+    raise OcfError(ERR_GENERIC, f"{what}: {error.strerror or error}") from error

@@ -1,0 +1,183 @@
+"""Put launchers for the agents and hooks where Pacemaker and systemd look for them, and take them away again.
+
+A launcher is a few lines of Python that start fast: the interpreter runs isolated and without ``site`` (``-I -S``, half
+of its start-up time), so that the launcher itself says where our modules and PyMySQL lie.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from hafailover import agents, crm, hooks
+from hafailover.crm.errors import HafailoverError
+
+AGENTS_DIR = Path("usr/lib/ocf/resource.d/hafailover")
+HOOKS_DIR = Path("usr/lib/hafailover")
+CACHE_DIR = Path("var/cache/hafailover/pycache")
+_MARK = '# Written by "hafailover install"; "hafailover install --uninstall" removes it.'
+_THIRD_PARTY = ("pymysql", "pika")  # what agents may import besides the standard library
+_COMPILE_TIMEOUT = 120  # seconds
+
+
+class Launcher(NamedTuple):
+    """A file to install: its path below the root, and its text."""
+
+    path: Path
+    text: str
+
+
+def launchers(cache: Path | None = None) -> list[Launcher]:
+    """One for each agent (a module of ``agents`` with an ``agent``) and each hook (one of ``hooks`` with a ``main``).
+
+    ``cache`` is where compiled modules are kept if they cannot be kept beside their sources.
+    """
+    found = []
+    for module in _members(agents):
+        if hasattr(module, "agent"):
+            name = module.__name__.rpartition(".")[2]
+            text = _text(f"from {module.__name__} import agent", "agent.main()", cache)
+            found.append(Launcher(AGENTS_DIR / name, text))
+    for module in _members(hooks):
+        if hasattr(module, "main"):
+            name = module.__name__.rpartition(".")[2].replace("_", "-")
+            found.append(Launcher(HOOKS_DIR / name, _text(f"from {module.__name__} import main", "main()", cache)))
+    return found
+
+
+def install(root: Path) -> list[str]:
+    """Write the launchers below ``root``, compile what they import; one line for each file. HafailoverError."""
+    cache = None if os.access(_package_dir() / "agents", os.W_OK) else CACHE_DIR
+    lines = []
+    current = launchers(None if cache is None else Path("/") / cache)
+    try:
+        for launcher in current:
+            changed = _write(root / launcher.path, launcher.text)
+            lines.append(f"{'wrote' if changed else 'unchanged'} {root / launcher.path}")
+        for path in _written(root):
+            if path not in [root / launcher.path for launcher in current]:
+                path.unlink()
+                lines.append(f"removed {path}, which is no longer part of hafailover")
+    except OSError as error:
+        raise _failure(error) from error
+    _compile(None if cache is None else root / cache)
+    return lines
+
+
+def uninstall(root: Path) -> list[str]:
+    """Remove what ``install`` wrote below ``root``, and nothing else; one line for each file. HafailoverError."""
+    lines = []
+    try:
+        for path in _written(root):
+            path.unlink()
+            lines.append(f"removed {path}")
+        if (root / CACHE_DIR).is_dir():
+            shutil.rmtree(root / CACHE_DIR)
+            lines.append(f"removed {root / CACHE_DIR}")
+        for directory in (AGENTS_DIR, HOOKS_DIR, CACHE_DIR.parent):
+            _remove_empty(root, root / directory)
+    except OSError as error:
+        raise _failure(error) from error
+    return lines
+
+
+def _members(package: ModuleType) -> list[ModuleType]:
+    names = sorted(entry.name for entry in pkgutil.iter_modules(package.__path__))
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+
+
+def _package_dir() -> Path:
+    return Path(agents.__path__[0]).resolve().parent
+
+
+def _text(load: str, call: str, cache: Path | None) -> str:
+    lines = [f"#!{_interpreter()} -IS", _MARK, "import sys", ""]
+    if cache is not None:
+        lines.append(f"sys.pycache_prefix = {str(cache)!r}")
+    lines += [f"sys.path.append({directory!r})" for directory in _third_party_dirs()]
+    lines += [
+        'package = sys.modules["hafailover"] = type(sys)("hafailover")',
+        f"package.__path__ = [{str(_package_dir())!r}]",
+        load,
+        "",
+        call,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _interpreter() -> str:
+    """The interpreter outside of any virtual environment, by the name that survives its upgrades."""
+    running: str = getattr(sys, "_base_executable", sys.executable)
+    usual = "/usr/bin/python3"
+    return usual if os.path.realpath(usual) == os.path.realpath(running) else running
+
+
+def _third_party_dirs() -> list[str]:
+    found: list[str] = []
+    for name in _THIRD_PARTY:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            continue  # an agent that needs it says so when it does; the others work without it
+        directory = str(Path(spec.origin).parent.parent)
+        if directory not in found:
+            found.append(directory)
+    return found
+
+
+def _write(path: Path, text: str) -> bool:
+    """Write an executable file at once, for Pacemaker may be about to run it. Whether it was different. OSError."""
+    if path.is_file() and path.read_text() == text and path.stat().st_mode & 0o777 == 0o755:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    new.chmod(0o755)
+    new.replace(path)
+    return True
+
+
+def _written(root: Path) -> list[Path]:
+    """The launchers below ``root``, told by their mark: another tool's file of the same name is not ours."""
+    found = []
+    for directory in (AGENTS_DIR, HOOKS_DIR):
+        if (root / directory).is_dir():
+            for path in sorted((root / directory).iterdir()):
+                if path.is_file() and _MARK.encode() in path.read_bytes()[:400]:
+                    found.append(path)
+    return found
+
+
+def _remove_empty(root: Path, directory: Path) -> None:
+    """Remove ``directory`` and then its parents below ``root``, as long as they are empty."""
+    while directory != root:
+        if directory.is_dir():
+            if any(directory.iterdir()):
+                return
+            directory.rmdir()
+        directory = directory.parent
+
+
+def _compile(cache: Path | None) -> None:
+    """Compile now what Pacemaker would otherwise compile on every run: it may not be able to write the result."""
+    option = [] if cache is None else ["-X", f"pycache_prefix={cache}"]
+    directories = [str(Path(package.__path__[0])) for package in (agents, crm, hooks)]
+    command = [_interpreter(), "-I", "-S", *option, "-m", "compileall", "-q", *directories]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise HafailoverError(f"cannot compile the agents with {_interpreter()}: {error}") from error
+    if done.returncode:
+        raise HafailoverError(f"cannot compile the agents: {(done.stdout + done.stderr).strip()}")
+
+
+def _failure(error: OSError) -> HafailoverError:
+    hint = "; run it as root, or give another --root" if isinstance(error, PermissionError) else ""
+    return HafailoverError(f"cannot change {error.filename}: {error.strerror}{hint}")
