@@ -79,7 +79,7 @@ def run(
     argv: Sequence[str],
     *,
     timeout: float,
-    input: str | None = None,
+    input: str | bytes | None = None,
     check: bool = True,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
@@ -92,19 +92,19 @@ def run(
         stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
         env=dict(env or ENVIRONMENT),
         start_new_session=True,
     )
     try:
-        out, err = process.communicate(input, timeout=timeout)
+        given = input.encode() if isinstance(input, str) else input
+        raw_out, raw_err = process.communicate(given, timeout=timeout)
     except BaseException as interruption:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if isinstance(interruption, subprocess.TimeoutExpired):
             raise HafailoverError(f"{shorten(argv)}: no answer within {timeout:g} s.") from None
         raise
+    out, err = raw_out.decode(errors="replace"), raw_err.decode(errors="replace")
     if check and process.returncode != 0:
         said = (err.strip() or out.strip() or "it said nothing").splitlines()
         raise HafailoverError(f"{shorten(argv)}: exit code {process.returncode}: {' / '.join(said[-3:])}")

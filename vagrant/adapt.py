@@ -1,0 +1,83 @@
+"""A topology made fit for the lab: the lab's own power switch, no certificates, extra nodes. Pure but for reading nothing."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from hafailover.crm import topology as topologies
+from hafailover.crm import yamldoc
+from hafailover.crm.topology import Topology
+from hafailover.vagrant import plan as plans
+from hafailover.vagrant.plan import EXTRA, Plan
+
+FENCE_AGENT = "fence_lab"
+
+
+def plan(name: str, topology: Topology, extra: int = 0) -> Plan:
+    """The machines and networks that a lab of ``topology`` needs, with ``extra`` full cluster nodes without data."""
+    device = topology.quorum.device
+    return plans.make(
+        name,
+        {node.name: node.links for node in topology.nodes.values()},
+        quorum=device.host if device else None,
+        vips=[str(vip.interface) for vip in topology.vips.values()],
+        extra=extra,
+    )
+
+
+def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
+    """Return ``topology`` as the lab runs it and sentences that tell what was changed and why."""
+    data: dict[str, Any] = copy.deepcopy(dict(topology.data))
+    notes = []
+    data["lab"] = True
+    if topology.fencing or any(node.fence for node in topology.nodes.values()):
+        notes.append(
+            f"fencing: the topology's fence devices are replaced by the lab's own power switch ({FENCE_AGENT})"
+        )
+    else:
+        notes.append(f"fencing: by the lab's own power switch ({FENCE_AGENT})")
+    if topology.quorum.device and topology.quorum.device.tls != "off":
+        notes.append("quorum device: without TLS, because the lab has no certificates")
+    if topology.quorum.device:
+        data["quorum"]["device"]["tls"] = "off"
+    _add_nodes(data, topology, lab)
+    _own_secrets(data)
+    changed = topologies.parse(yamldoc.parse(_dump(data), topology.file))
+    return changed.with_fencing(FENCE_AGENT, {name: {"plug": name} for name in changed.nodes}), notes
+
+
+def _dump(data: Mapping[str, Any]) -> str:
+    # PyYAML reads and writes YAML 1.1, where an unquoted off is a boolean; safe_dump quotes it as needed.
+    return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _add_nodes(data: dict[str, Any], topology: Topology, lab: Plan) -> None:
+    extra = [machine for machine in lab.machines if machine.role == EXTRA]
+    if not extra:
+        return
+    # Three and more nodes cannot be a two_node cluster, and no service that says "all" means the lab's extra nodes.
+    data.get("quorum", {}).pop("two_node", None)
+    for service in data.get("services", {}).values():
+        if service.get("on", "all") == "all":
+            service["on"] = list(topology.nodes)
+    number = max(node.id for node in topology.nodes.values())
+    for machine in extra:
+        number += 1
+        data["nodes"][machine.name] = {
+            "id": number,
+            "links": [str(ipaddress.ip_interface(interface.address).ip) for interface in machine.interfaces],
+        }
+
+
+def _own_secrets(data: Any) -> None:
+    """Turn references to secrets elsewhere on this machine into names in the lab's own directory, where it makes them."""
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for key, value in list(items):
+        if isinstance(value, str) and value.startswith("file:/"):
+            data[key] = "file:" + value[len("file:/") :].replace("/", "-")
+        else:
+            _own_secrets(value)

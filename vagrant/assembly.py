@@ -1,0 +1,87 @@
+"""From bare machines to a cluster: boot them, give each its files, start Corosync and Pacemaker, apply the topology."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Callable
+
+from hafailover.crm import render
+from hafailover.crm.errors import HafailoverError
+from hafailover.crm.topology import Topology
+from hafailover.vagrant import host, image, seed, state
+from hafailover.vagrant.plan import QUORUM, Machine
+from hafailover.vagrant.provider import Progress
+
+if TYPE_CHECKING:
+    from hafailover.vagrant.lab import Lab
+
+_CLUSTER_TIMEOUT = 60.0
+
+
+def package_sets(topology: Topology) -> list[str]:
+    """The package sets that the topology's services need: a set is named like the service type."""
+    known = image.package_sets()
+    return sorted({service.type for service in topology.services.values() if service.type in known})
+
+
+def build(lab: Lab, topology: Topology, progress: Progress) -> None:
+    """From nothing to a configured cluster, which need not be healthy yet. ``topology`` is the adapted one."""
+    lab.provider.create(progress)
+    secrets = state.directory(lab.name) / "secrets"
+    secrets.mkdir(mode=0o700, exist_ok=True)
+    topology = topology.with_secrets_dir(secrets)
+    render.create_secrets(topology)
+    progress(f"boot: {', '.join(lab.nodes)}")
+    _parallel(lambda machine: _prepare(lab, topology, machine), lab.plan.machines)
+    progress(f"cluster: Corosync and Pacemaker start on {', '.join(lab.cluster_nodes)}")
+    first = lab.cluster_nodes[0]
+    host.wait("the cluster elects a DC and has quorum", _CLUSTER_TIMEOUT, lambda: _formed(lab, first), 0.1)
+    progress(f"apply: {topology.file} on {first}")
+    lab.exec(first, ["hafailover", "apply", render.TOPOLOGY_PATH, "--yes"], timeout=120, check=True)
+
+
+def await_health(lab: Lab, timeout: float, progress: Progress) -> None:
+    """Wait until the lab has no problem; HafailoverError with what is left after ``timeout`` s. Tells what it waits for."""
+    deadline = time.monotonic() + timeout
+    told = ""
+    while True:
+        problems = lab.problems()
+        if not problems:
+            return
+        waiting = "; ".join(problems[:3]) + (f" and {len(problems) - 3} more" if len(problems) > 3 else "")
+        if time.monotonic() > deadline:
+            raise HafailoverError(f"after {timeout:g} s still: {'; '.join(problems)}.")
+        if waiting != told:
+            progress(f"wait: {waiting}")
+            told = waiting
+        time.sleep(0.25)
+
+
+def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
+    """Boot one machine, give it its files and agents, start its daemons without waiting for them."""
+    lab.power_on(machine.name)
+    lab.await_boot(machine.name)
+    contents = seed.files(machine, lab.plan)
+    if machine.role != QUORUM:
+        contents += render.render(topology, machine.name)
+    archive = seed.archive(contents, seed.links(machine, lab.plan))
+    lab.unpack(machine.name, archive)
+    if machine.role != QUORUM:
+        lab.exec(machine.name, ["hafailover", "install"], timeout=60, check=True)
+    lab.exec(machine.name, ["systemctl", "--no-block", "start", *seed.units(machine, lab.plan)], timeout=30, check=True)
+
+
+def _formed(lab: Lab, node: str) -> bool | None:
+    answer = lab.exec(node, ["crm_node", "--quorum"], timeout=10)
+    if answer.returncode != 0 or answer.stdout.strip() != "1":
+        return None
+    answer = lab.exec(node, ["crmadmin", "--quiet", "--dc_lookup", "--timeout=5s"], timeout=10)
+    return True if answer.returncode == 0 and answer.stdout.strip() else None
+
+
+def _parallel(work: Callable[[Machine], None], machines: Sequence[Machine]) -> None:
+    with ThreadPoolExecutor(max_workers=max(4, len(machines))) as pool:
+        for done in [pool.submit(work, machine) for machine in machines]:
+            done.result()
