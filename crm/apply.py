@@ -1,0 +1,203 @@
+"""Bring a topology's configuration into the running cluster: plan, check, patch, wait.
+
+The patch names the CIB version it was made from, so the cluster itself refuses it when somebody was faster.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hafailover.crm import generate, local, simulate
+from hafailover.crm.errors import HafailoverError, RefusedError
+from hafailover.crm.formats import cib
+from hafailover.crm.merge import Change, merge
+from hafailover.crm.topology import Topology
+from hafailover.crm.validate import validate
+from lxml import etree
+
+TOOL_TIMEOUT = 30.0
+# Every monitor result counts as a new version of the CIB, so a busy cluster may need a few attempts for one patch.
+ATTEMPTS = 10
+
+_DISCONNECTED = (102, 107)
+_OLD = 103
+_TIMED_OUT = 124
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What apply would do: the live CIB it was made from, the new one, the changes, and what Pacemaker would then do."""
+
+    live: Any
+    tree: Any
+    changes: tuple[Change, ...]
+    effects: tuple[simulate.Effect, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def needed(self) -> bool:
+        """Whether the CIB would change at all (the record of an apply counts too)."""
+        return etree.tostring(self.live.find("configuration"), method="c14n") != etree.tostring(
+            self.tree.find("configuration"), method="c14n"
+        )
+
+    @property
+    def disruptive(self) -> tuple[simulate.Effect, ...]:
+        """The effects that take a service away from its users for a while."""
+        return tuple(effect for effect in self.effects if effect.disruptive)
+
+
+def live_cib() -> Any:
+    """The live CIB; HafailoverError when there is no cluster here."""
+    result = local.run(["cibadmin", "--query"], TOOL_TIMEOUT)
+    if result.rc in _DISCONNECTED:
+        raise HafailoverError(
+            "the cluster is not running on this node; start it (systemctl start pacemaker) or go to a member"
+        )
+    if result.rc != 0:
+        raise HafailoverError(f"the cluster's configuration cannot be read: cibadmin: {_said(result)}")
+    return cib.parse(result.out, "the live cluster")
+
+
+def plan(topology: Topology, live: Any) -> Plan:
+    """What would change in the element cib ``live``; RefusedError when it must not, UsageError for a bad topology."""
+    configuration = generate.configuration(topology)
+    _refuse_other_cluster(topology, live)
+    merged = merge(live, cib.tree(configuration))
+    note = validate(merged.tree, "the merged configuration")
+    with tempfile.TemporaryDirectory(prefix="hafailover-") as scratch:
+        before, after = Path(scratch, "live.xml"), Path(scratch, "new.xml")
+        before.write_bytes(etree.tostring(live))
+        after.write_bytes(etree.tostring(merged.tree))
+        notes = [note] if note else []
+        notes += _verify(before, after)
+        effects = simulate.effects(before, after)
+    return Plan(live, merged.tree, merged.changes, effects, tuple(notes))
+
+
+def _refuse_other_cluster(topology: Topology, live: Any) -> None:
+    pair = live.find("configuration/crm_config/cluster_property_set/nvpair[@name='cluster-name']")
+    name = None if pair is None else pair.get("value")
+    if name and name != topology.name:
+        raise RefusedError(
+            f"this is the cluster {name}, and {topology.file} describes {topology.name}; nothing was changed "
+            "(a new name begins in corosync.conf: hafailover render --install, then restart Corosync)"
+        )
+    there = {node.get("uname") for node in live.iterfind("configuration/nodes/node")}
+    missing = [node for node in topology.nodes if node not in there]
+    if missing:
+        raise RefusedError(
+            f"{', '.join(missing)} of {topology.file} is not a member of this cluster ({', '.join(sorted(there))}); "
+            "nothing was changed. Write corosync.conf on every node (hafailover render --install) and start the cluster there"
+        )
+
+
+def _verify(before: Path, after: Path) -> list[str]:
+    result = local.run(["crm_verify", "--xml-file", str(after), "--verbose"], TOOL_TIMEOUT)
+    if result.rc == 0:
+        return []
+    complaint = "; ".join(_complaints(result.err + result.out)) or f"exit code {result.rc}"
+    if local.run(["crm_verify", "--xml-file", str(before)], TOOL_TIMEOUT).rc == result.rc:
+        return [f"crm_verify complains about this cluster, with the change as without it: {complaint}"]
+    raise RefusedError(f"Pacemaker would not accept the new configuration, nothing was changed: {complaint}")
+
+
+def _complaints(text: str) -> list[str]:
+    lines = (line.partition(")")[2] if line.startswith("(") else line for line in text.splitlines())
+    words = [line.replace("\t", " ").strip() for line in lines]
+    return [line for line in words if line.startswith(("error:", "warning:"))]
+
+
+def commit(topology: Topology, agreed: Plan) -> Plan:
+    """Patch the cluster as ``agreed``; the plan that was carried out, which is the same but for the version.
+
+    RefusedError when somebody else changes the configuration so that the plan no longer holds.
+    """
+    current = agreed
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            # A short wait lets a burst of monitor results pass.
+            time.sleep(0.05 * attempt)
+            current = plan(topology, live_cib())
+            if current.changes != agreed.changes or current.disruptive != agreed.disruptive:
+                raise RefusedError(
+                    "somebody else changed the cluster's configuration at the same time, so the plan no longer holds; "
+                    "nothing was changed by this command. Run it again to see what is left to do"
+                )
+            if not current.needed:
+                return current
+        result = _patch(current)
+        if result.rc == 0:
+            return current
+        if result.rc == _TIMED_OUT:
+            raise HafailoverError(
+                "the cluster did not answer the change in time, so it may or may not be in; run hafailover apply again"
+            )
+        if result.rc != _OLD:
+            raise HafailoverError(f"the cluster refused the change: cibadmin: {_said(result)}")
+    raise RefusedError(
+        f"the cluster's state changed faster than it could be patched ({ATTEMPTS} attempts); nothing was changed"
+    )
+
+
+def _patch(current: Plan) -> local.Result:
+    new = current.tree
+    new.set("epoch", str(int(current.live.get("epoch", "0")) + 1))
+    new.set("num_updates", "0")
+    with tempfile.TemporaryDirectory(prefix="hafailover-") as scratch:
+        before, after, patch = (Path(scratch, name) for name in ("live.xml", "new.xml", "patch.xml"))
+        before.write_bytes(etree.tostring(current.live))
+        after.write_bytes(etree.tostring(new))
+        made = local.run(["crm_diff", "--cib", "--original", str(before), "--new", str(after)], TOOL_TIMEOUT)
+        if made.rc not in (0, 1):
+            raise HafailoverError(f"the patch cannot be made: crm_diff: {_said(made)}")
+        patch.write_text(made.out)
+        return local.run(["cibadmin", "--patch", "--sync-call", "--xml-file", str(patch)], TOOL_TIMEOUT)
+
+
+def settle(topology: Topology, timeout: float, progress: Callable[[str], None]) -> list[str]:
+    """Wait until everything of ``topology`` runs, at most ``timeout`` s; what does not run yet, in sentences.
+
+    ``progress`` is called with a sentence whenever that changes.
+    """
+    wanted = generate.configuration(topology)
+    deadline = time.monotonic() + timeout
+    last: list[str] = []
+    while True:
+        waiting = simulate.not_running(wanted)
+        if not waiting:
+            return []
+        if waiting != last:
+            progress("waiting: " + "; ".join(waiting))
+            last = waiting
+        if time.monotonic() >= deadline:
+            return waiting
+        time.sleep(0.5)
+
+
+def wait_for_coordinator(timeout: float, progress: Callable[[str], None]) -> None:
+    """Wait until the cluster has a coordinator and quorum; RefusedError when it has not after ``timeout`` s."""
+    deadline = time.monotonic() + timeout
+    told = False
+    while True:
+        reason = simulate.cannot_change()
+        if reason is None:
+            return
+        if time.monotonic() >= deadline:
+            raise RefusedError(
+                f"{reason}; nothing was changed, because such a change could be lost or win wrongly later"
+            )
+        if not told:
+            progress(f"waiting: {reason}")
+            told = True
+        time.sleep(0.5)
+
+
+def _said(result: local.Result) -> str:
+    lines = (result.err or result.out).strip().splitlines()
+    return lines[-1].strip() if lines else f"exit code {result.rc}"

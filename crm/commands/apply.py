@@ -1,0 +1,104 @@
+"""``hafailover apply``: bring a topology's configuration into the running cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import click
+from hafailover.crm import apply, local, topology
+from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError, UsageError
+
+
+@click.command()
+@click.argument("topology_file", metavar="TOPOLOGY", type=click.Path())
+@click.option("--dry-run", is_flag=True, help="Say what would change and what the cluster would do; change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask, and allow running services to be interrupted.")
+@click.option(
+    "--wait",
+    metavar="SECONDS",
+    type=click.IntRange(0, 86400),
+    default=300,
+    show_default=True,
+    help="How long to wait until everything runs.",
+)
+@click.option("-o", "--output", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(topology_file: str, dry_run: bool, yes: bool, wait: int, output: str) -> None:
+    """Bring the configuration of TOPOLOGY into the cluster that runs on this node.
+
+    Only what differs is changed. Standby, maintenance, bans and everything that hafailover did not make stay as they
+    are; what an earlier apply made and TOPOLOGY no longer has is removed.
+
+    \b
+    Example:
+      hafailover apply /etc/hafailover/topology.yml --dry-run
+    """
+    wanted = topology.load(topology_file)
+    if not local.installed("cibadmin"):
+        raise HafailoverError("Pacemaker is not installed on this machine; run this on a node of the cluster")
+    if os.geteuid() != 0:
+        raise UsageError(local.NOT_ROOT)
+    live = apply.live_cib()
+    apply.wait_for_coordinator(min(wait, 60), _say)
+    live = apply.live_cib()
+    plan = apply.plan(wanted, live)
+    report: dict[str, Any] = {
+        "topology": topology_file,
+        "cluster": wanted.name,
+        "changes": [change.as_dict() for change in plan.changes],
+        "effects": [effect.as_dict() for effect in plan.effects],
+        "notes": list(plan.notes),
+        "applied": False,
+        "not_running": [],
+        "waited_s": 0.0,
+    }
+    if output == "text":
+        _show(plan)
+    for note in plan.notes:
+        _say(f"note: {note}")
+    if not dry_run and plan.needed:
+        _agree(plan, yes)
+        apply.commit(wanted, plan)
+        report["applied"] = True
+        started = time.monotonic()
+        report["not_running"] = apply.settle(wanted, wait, _say)
+        report["waited_s"] = round(time.monotonic() - started, 1)
+    if output == "json":
+        click.echo(json.dumps(report, indent=2))
+    elif report["applied"]:
+        click.echo(f"applied: {len(plan.changes)} changes, settled after {report['waited_s']} s")
+    if report["not_running"]:
+        left = "; ".join(report["not_running"])
+        raise IncompleteError(f"the configuration is in the cluster, but after {wait} s: {left}. See hafailover status")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _show(plan: apply.Plan) -> None:
+    if not plan.needed:
+        click.echo("nothing to do: the cluster has this configuration already")
+        return
+    for change in plan.changes:
+        click.echo(str(change))
+    if not plan.changes:
+        click.echo("no change in the configuration; only the record of what hafailover has set is brought up to date")
+    for effect in plan.effects:
+        click.echo(f"the cluster would {effect}")
+
+
+def _agree(plan: apply.Plan, yes: bool) -> None:
+    if yes:
+        return
+    interrupts = "; ".join(str(effect) for effect in plan.disruptive)
+    if sys.stdin.isatty():
+        if not click.confirm("Apply?" if not interrupts else f"This interrupts: {interrupts}. Apply?", err=True):
+            raise RefusedError("not applied, nothing was changed")
+    elif interrupts:
+        raise RefusedError(
+            f"this would interrupt running services ({interrupts}); nothing was changed. Allow it with --yes"
+        )

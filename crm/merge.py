@@ -1,0 +1,360 @@
+"""Bring a wanted configuration into a live CIB: everything else in it stays as it is, to the letter.
+
+Works on XML elements, not on the model, because what must survive is also what the model has no name for.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hafailover.crm import applied
+from hafailover.crm.applied import KINDS, Record
+from hafailover.crm.errors import RefusedError
+from lxml import etree
+
+_RESOURCES = ("primitive", "group", "clone")
+_SET_TAGS = {"crm_config": "cluster_property_set", "rsc_defaults": "meta_attributes", "op_defaults": "meta_attributes"}
+_WORDS = {
+    "crm_config": "cluster property",
+    "rsc_defaults": "resource default",
+    "op_defaults": "operation default",
+    "instance_attributes": "parameter",
+    "meta_attributes": "meta attribute",
+    "utilization": "utilization",
+    "rsc_location": "location",
+    "rsc_colocation": "colocation",
+    "rsc_order": "order",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference in the operator's words: ``action`` is add, change or remove."""
+
+    action: str
+    what: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.what}" + (f": {self.detail}" if self.detail else "")
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The new CIB, and how it differs from the live one (the record of the apply itself is not listed)."""
+
+    tree: Any
+    changes: tuple[Change, ...]
+
+
+def merge(live: Any, wanted: Any) -> Merged:
+    """Merge the element cib ``wanted`` (of our making) into a copy of the element cib ``live``.
+
+    RefusedError when something of somebody else is in the way.
+    """
+    return _Merge(copy.deepcopy(live), wanted).run()
+
+
+class _Merge:
+    def __init__(self, tree: Any, wanted: Any) -> None:
+        self._tree = tree
+        self._live = tree.find("configuration")
+        self._wanted = wanted.find("configuration")
+        self._before = applied.read(self._live)
+        self._after: Record = applied.of(self._wanted)
+        self._changes: list[Change] = []
+        self._resources = {
+            element.get("id"): element for element in self._section("resources").iter(*_RESOURCES, "master", "bundle")
+        }
+
+    def run(self) -> Merged:
+        for section in applied.SECTIONS:
+            self._options(section)
+        previous = None
+        for resource in self._wanted.find("resources"):
+            previous = self._resource(resource, previous)
+        self._drop_resources()
+        self._constraints()
+        self._record()
+        return Merged(self._tree, tuple(self._changes))
+
+    def _say(self, action: str, what: str, detail: str = "") -> None:
+        self._changes.append(Change(action, what, detail))
+
+    def _section(self, name: str) -> Any:
+        found = self._live.find(name)
+        return etree.SubElement(self._live, name) if found is None else found
+
+    # Cluster properties and defaults.
+    def _options(self, name: str) -> None:
+        wanted = {pair.get("name"): pair for pair in self._wanted.iterfind(f"{name}/*/nvpair")}
+        given_up = self._before.sections[name] - set(wanted)
+        if not wanted and not given_up:
+            return
+        section = self._section(name)
+        sets = [
+            found
+            for found in section.iterfind(_SET_TAGS[name])
+            if found.get("id") != applied.RECORD and not (found.get("id") or "").startswith("hafailover-")
+        ]
+        for key, pair in wanted.items():
+            found = _find_pair(sets, key)
+            if found is None:
+                own_id = pair.getparent().get("id")
+                target = next((one for one in sets if one.get("id") == own_id), None)
+                if target is None:
+                    target = etree.SubElement(section, _SET_TAGS[name], id=own_id)
+                    sets.append(target)
+                target.append(copy.deepcopy(pair))
+                self._say("add", f"{_WORDS[name]} {key}", pair.get("value"))
+            else:
+                self._set_value(found, pair.get("value"), f"{_WORDS[name]} {key}")
+        for key in sorted(given_up):
+            found = _find_pair(sets, key)
+            if found is not None:
+                found.getparent().remove(found)
+                self._say("remove", f"{_WORDS[name]} {key}", f"was {found.get('value')}")
+
+    def _set_value(self, pair: Any, value: str, what: str) -> None:
+        if pair.get("value") != value:
+            self._say("change", what, f"{pair.get('value')} → {value}")
+            pair.set("value", value)
+
+    # Resources.
+    def _resource(self, wanted: Any, previous: Any) -> Any:
+        """Merge one resource; ``previous`` is the resource after which a new one is put."""
+        name = wanted.get("id")
+        live = self._resources.get(name)
+        if live is None:
+            live = self._add_resource(wanted, previous)
+        elif live.tag != wanted.tag:
+            raise RefusedError(
+                f"the cluster has a {live.tag} named {name} where the topology makes a {wanted.tag}; rename one of them"
+            )
+        elif _agent(live) != _agent(wanted):
+            if name not in self._before.resources:
+                raise RefusedError(
+                    f"the cluster has a resource {name} ({_agent(live)}) that hafailover did not make, and the topology "
+                    f"wants {_agent(wanted)} under that name; rename one of them"
+                )
+            replacement = copy.deepcopy(wanted)
+            live.getparent().replace(live, replacement)
+            self._say("change", f"resource {name}", f"{_agent(live)} → {_agent(wanted)}")
+            live = self._resources[name] = replacement
+        else:
+            self._settings(live, wanted)
+            for member in wanted.iterchildren(*_RESOURCES):
+                self._member(live, member)
+        return live
+
+    def _add_resource(self, wanted: Any, previous: Any) -> Any:
+        new = copy.deepcopy(wanted)
+        for member in list(new.iterchildren(*_RESOURCES)):
+            existing = self._resources.get(member.get("id"))
+            if existing is not None:
+                # A resource that stood alone becomes the member of a clone or group: it moves with all it has.
+                original = next(one for one in wanted if one.get("id") == member.get("id"))
+                existing.getparent().remove(existing)
+                new.replace(member, existing)
+                self._resource(original, None)
+        parent = self._section("resources")
+        if previous is not None and previous.getparent() is parent:
+            previous.addnext(new)
+        else:
+            parent.append(new)
+        for element in new.iter(*_RESOURCES):
+            self._resources[element.get("id")] = element
+        self._say("add", _described(new), _values(new))
+        return new
+
+    def _member(self, live: Any, member: Any) -> None:
+        existing = self._resources.get(member.get("id"))
+        if existing is not None and existing.getparent() is live:
+            self._resource(member, None)
+        elif live.tag == "group" and existing is None:
+            self._resource(member, None)
+            live.append(self._resources[member.get("id")])
+        else:
+            raise RefusedError(
+                f"{live.get('id')} in the cluster does not hold {member.get('id')} as the topology makes it; "
+                "somebody has rearranged it, put it back or rename the service"
+            )
+
+    def _settings(self, live: Any, wanted: Any) -> None:
+        name = live.get("id")
+        for kind, mark in KINDS.items():
+            pairs = {pair.get("name"): pair for pair in wanted.iterfind(f"{kind}/nvpair")}
+            given_up = {
+                word[2:] for word in self._before.resources.get(name, set()) if word.startswith(f"{mark}:")
+            } - set(pairs)
+            sets = list(live.iterfind(kind))
+            for key, pair in pairs.items():
+                found = _find_pair(sets, key)
+                what = f"{_WORDS[kind]} {key} of {name}"
+                if found is not None:
+                    self._set_value(found, pair.get("value"), what)
+                    continue
+                target = next((one for one in sets if _plain(one)), None)
+                if target is None:
+                    target = etree.Element(kind, id=pair.getparent().get("id"))
+                    # Sets stand before the operations and members, as Pacemaker writes them.
+                    live.insert(len(sets), target)
+                    sets.append(target)
+                target.append(copy.deepcopy(pair))
+                self._say("add", what, pair.get("value"))
+            for key in sorted(given_up):
+                found = _find_pair(sets, key)
+                if found is not None:
+                    found.getparent().remove(found)
+                    self._say("remove", f"{_WORDS[kind]} {key} of {name}", f"was {found.get('value')}")
+            for emptied in sets:
+                if len(emptied) == 0 and not pairs:
+                    live.remove(emptied)
+        self._operations(live, wanted)
+
+    def _operations(self, live: Any, wanted: Any) -> None:
+        name = live.get("id")
+        ops = {op.get("id"): op for op in wanted.iterfind("operations/op")}
+        before = {word[3:] for word in self._before.resources.get(name, set()) if word.startswith("op:")}
+        there = {op.get("id"): op for op in live.iterfind("operations/op")}
+        for op_id, op in ops.items():
+            what = f"operation {op.get('name')} every {op.get('interval')} of {name}"
+            if op.get("interval") == "0":
+                what = f"operation {op.get('name')} of {name}"
+            found = there.get(op_id)
+            if found is None:
+                target = live.find("operations")
+                if target is None:
+                    target = etree.SubElement(live, "operations")
+                target.append(copy.deepcopy(op))
+                self._say("add", what)
+                continue
+            for key, value in op.attrib.items():
+                if found.get(key) != value:
+                    self._say("change", what, f"{key} {found.get(key) or 'unset'} → {value}")
+                    found.set(key, value)
+        for op_id in sorted(before - set(ops)):
+            if op_id in there:
+                there[op_id].getparent().remove(there[op_id])
+                self._say("remove", f"operation {op_id} of {name}")
+
+    def _drop_resources(self) -> None:
+        gone = set(self._before.resources) - set(self._after.resources)
+        elements = [self._resources[name] for name in sorted(gone) if name in self._resources]
+        for element in elements:
+            strangers = [
+                inner.get("id") for inner in element.iter(*_RESOURCES) if inner.get("id") not in self._before.resources
+            ]
+            if strangers:
+                raise RefusedError(
+                    f"the topology no longer has {element.get('id')}, but somebody has put {', '.join(strangers)} into it; "
+                    "move that out first"
+                )
+        for element in elements:
+            parent = element.getparent()
+            if parent is not None:
+                parent.remove(element)
+            if parent is None or parent.get("id") not in gone:
+                self._say("remove", _described(element))
+        self._refuse_dangling({element.get("id") for element in elements})
+
+    def _refuse_dangling(self, gone: set[str]) -> None:
+        if not gone:
+            return
+        section = self._section("constraints")
+        for constraint in list(section):
+            names = _referenced(constraint) & gone
+            if not names or constraint.get("id") in self._before.constraints:
+                continue
+            if (constraint.get("id") or "").startswith("cli-"):
+                # A ban or preference somebody set by hand has no meaning without its resource.
+                section.remove(constraint)
+                self._say("remove", f"{_WORDS.get(constraint.tag, constraint.tag)} {constraint.get('id')}")
+            else:
+                raise RefusedError(
+                    f"constraint {constraint.get('id')}, which hafailover did not make, refers to "
+                    f"{', '.join(sorted(names))}, which the topology no longer has; remove the constraint first"
+                )
+
+    # Constraints.
+    def _constraints(self) -> None:
+        section = self._section("constraints")
+        there = {constraint.get("id"): constraint for constraint in section if isinstance(constraint.tag, str)}
+        for constraint in self._wanted.find("constraints"):
+            name = constraint.get("id")
+            what = f"{_WORDS[constraint.tag]} {name}"
+            found = there.get(name)
+            if found is None:
+                section.append(copy.deepcopy(constraint))
+                self._say("add", what, _sentence(constraint))
+            elif not _same(found, constraint):
+                section.replace(found, copy.deepcopy(constraint))
+                self._say("change", what, f"{_sentence(found)} → {_sentence(constraint)}")
+        for name in sorted(self._before.constraints - self._after.constraints):
+            if name in there:
+                section.remove(there[name])
+                self._say("remove", f"{_WORDS.get(there[name].tag, there[name].tag)} {name}")
+
+    def _record(self) -> None:
+        section = self._section("crm_config")
+        new = applied.element(self._after)
+        old = section.find(f"cluster_property_set[@id='{applied.RECORD}']")
+        if old is None:
+            section.append(new)
+        elif not _same(old, new):
+            section.replace(old, new)
+
+
+def _plain(found: Any) -> bool:
+    """A set that always holds: no rule, and not a reference to another."""
+    return found.get("id-ref") is None and found.find("rule") is None
+
+
+def _find_pair(sets: Iterable[Any], name: str) -> Any:
+    for found in sets:
+        if _plain(found):
+            for pair in found.iterfind("nvpair"):
+                if pair.get("name") == name:
+                    return pair
+    return None
+
+
+def _agent(resource: Any) -> str:
+    return ":".join(resource.get(key) for key in ("class", "provider", "type") if resource.get(key))
+
+
+def _described(resource: Any) -> str:
+    inner = resource if resource.tag == "primitive" else resource.find(".//primitive")
+    agent = f" ({_agent(inner)})" if inner is not None else ""
+    kind = "resource" if resource.tag == "primitive" else resource.tag
+    return f"{kind} {resource.get('id')}{agent}"
+
+
+def _values(resource: Any) -> str:
+    pairs = resource.iterfind(".//instance_attributes/nvpair")
+    return " ".join(f"{pair.get('name')}={pair.get('value')}" for pair in pairs)
+
+
+def _sentence(constraint: Any) -> str:
+    return " ".join(f"{key}={value}" for key, value in constraint.attrib.items() if key != "id")
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one.tag != other.tag or dict(one.attrib) != dict(other.attrib) or len(one) != len(other):
+        return False
+    return all(_same(left, right) for left, right in zip(one, other))
+
+
+def _referenced(constraint: Any) -> set[str]:
+    if not isinstance(constraint.tag, str):
+        return set()
+    names = {constraint.get(key) for key in ("rsc", "with-rsc", "first", "then")}
+    names |= {reference.get("id") for reference in constraint.iter("resource_ref")}
+    return {name for name in names if name}
