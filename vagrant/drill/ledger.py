@@ -38,6 +38,7 @@ class Ledger:
         self._copy = copy
         self._begun: dict[tuple[str, int], float] = {}
         self._ended: list[Attempt] = []
+        self._last: dict[str, Attempt] = {}
 
     def record(self, writer: str, line: str) -> Attempt | None:
         """Enter one line of a writer; returns the attempt if the line ended one.
@@ -62,6 +63,9 @@ class Ledger:
                 data["error"],
             )
             self._ended.append(attempt)
+            last = self._last.get(writer)
+            if attempt.outcome == ACKNOWLEDGED and (last is None or attempt.end > last.end):
+                self._last[writer] = attempt
             return attempt
 
     def attempts(self) -> list[Attempt]:
@@ -72,6 +76,11 @@ class Ledger:
                 for (writer, seq), begin in self._begun.items()
             ]
             return self._ended + lost_sight_of
+
+    def last_acknowledged(self, writer: str) -> Attempt | None:
+        """Return the latest attempt that was acknowledged to ``writer``."""
+        with self._lock:
+            return self._last.get(writer)
 
     def next_seq(self, writer: str) -> int:
         """Return the first sequence number that ``writer`` has not used yet."""

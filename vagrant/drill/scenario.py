@@ -24,7 +24,11 @@ ACTIONS: Mapping[str, schema.Schema] = {
         {"node": _NODE, "signal": schema.choice("Which.", ("KILL", "TERM", "STOP", "CONT"), default="KILL")},
         ["node"],
     ),
-    "power-off": _NODE_ONLY,
+    "power-off": schema.mapping(
+        "Take a node's power; held, only power-on gives it back, fencing does not.",
+        {"node": _NODE, "hold": schema.boolean("Whether to hold it.", default=True)},
+        ["node"],
+    ),
     "power-on": _NODE_ONLY,
     "cut": _NODE_ONLY,
     "heal": _NODE_ONLY,

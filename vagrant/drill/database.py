@@ -1,0 +1,156 @@
+"""The drill's view of the database servers and of Pacemaker: facts gathered through the lab, as root on each node."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant.drill.oracle import Row, Server
+from hafailover.vagrant.lab import Lab
+from lxml import etree
+
+SCHEMA = "hafailover_drill"
+USER = "hafailover_drill"
+TABLE = "ledger"
+
+_TIMEOUT = 20.0
+_ALL_TABLES = (
+    "SELECT CONCAT('`', table_schema, '`.`', table_name, '`') FROM information_schema.tables WHERE table_type ="
+    " 'BASE TABLE' AND table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys') ORDER BY 1"
+)
+_INFINITY = {"INFINITY": 1_000_000, "+INFINITY": 1_000_000, "-INFINITY": -1_000_000}
+
+
+class Health(NamedTuple):
+    """A server at a glance; ``lag`` is Seconds_Behind_Master, None when it does not replicate."""
+
+    server_id: int
+    read_only: bool
+    replicating: bool
+    lag: int | None
+    position: str
+
+
+def sql(lab: Lab, node: str, statements: str, timeout: float = _TIMEOUT) -> list[list[str]]:
+    """Run ``statements`` as root on a node and return the rows as text; HafailoverError if the server refuses.
+
+    They travel on standard input: what stands on a command line can be read by everybody.
+    """
+    done = _run(lab, node, ["mariadb", "--batch", "--skip-column-names"], timeout, statements)
+    return [line.split("\t") for line in done.splitlines()]
+
+
+def _run(lab: Lab, node: str, argv: Sequence[str], timeout: float = _TIMEOUT, stdin: str | None = None) -> str:
+    done = lab.exec(node, argv, timeout=timeout, input=stdin)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise HafailoverError(f"{node}: {argv[0]}: {said[-1] if said else f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def prepare(lab: Lab, primary: str, password: str) -> None:
+    """Make an empty ledger table and the writers' account on the primary (the replicas get both by replication)."""
+    # Only the hash leaves this process, so that no server log or binlog can hold the password.
+    inner = hashlib.sha1(password.encode()).digest()  # noqa: S324 (the hash that mysql_native_password defines)
+    hashed = "*" + hashlib.sha1(inner).hexdigest().upper()  # noqa: S324
+    accounts = [f"'{USER}'@'{host}'" for host in ("%", "localhost")]
+    sql(
+        lab,
+        primary,
+        f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};"
+        # No unique key on (writer, seq): a row that came twice must be seen, not be refused.
+        f"CREATE OR REPLACE TABLE {SCHEMA}.{TABLE} (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,"
+        " writer VARCHAR(64) CHARACTER SET ascii NOT NULL, seq BIGINT UNSIGNED NOT NULL,"
+        " server INT UNSIGNED NOT NULL, KEY (writer, seq)) ENGINE=InnoDB;"
+        # Also for localhost: an anonymous account of that host would come before the one for any host.
+        + "".join(
+            f"CREATE OR REPLACE USER {account} IDENTIFIED VIA mysql_native_password USING '{hashed}';"
+            f"GRANT SELECT, INSERT ON {SCHEMA}.* TO {account};"
+            for account in accounts
+        ),
+    )
+
+
+def clean_up(lab: Lab, primary: str) -> None:
+    """Remove the drill's schema and accounts."""
+    sql(
+        lab,
+        primary,
+        f"DROP SCHEMA IF EXISTS {SCHEMA}; DROP USER IF EXISTS '{USER}'@'%', '{USER}'@'localhost';",
+    )
+
+
+def health(lab: Lab, node: str, timeout: float = _TIMEOUT) -> Health:
+    """Ask a server how it is; HafailoverError if it does not answer."""
+    answer = _run(
+        lab,
+        node,
+        ["mariadb", "--batch", "--skip-column-names"],
+        timeout,
+        "SELECT @@server_id, @@read_only, @@gtid_current_pos; SHOW SLAVE STATUS\\G",
+    )
+    head, _, tail = answer.partition("\n")
+    server_id, read_only, position = head.split("\t")
+    slave = dict(re.findall(r"^\s*(\w+): ?(.*)$", tail, re.MULTILINE))
+    lag = slave.get("Seconds_Behind_Master", "NULL")
+    return Health(
+        server_id=int(server_id),
+        read_only=read_only != "0",
+        replicating=slave.get("Slave_IO_Running") == "Yes" and slave.get("Slave_SQL_Running") == "Yes",
+        lag=None if lag == "NULL" else int(lag),
+        position=",".join(sorted(position.split(","))),
+    )
+
+
+def contents(lab: Lab, node: str) -> Server:
+    """Read everything that the oracle compares from one server, every writer being stopped."""
+    glance = health(lab, node)
+    ledger = f"SELECT id, writer, seq, server FROM {SCHEMA}.{TABLE}"  # noqa: S608 (our own constants)
+    rows = [Row(int(number), writer, int(seq), int(by)) for number, writer, seq, by in sql(lab, node, ledger, 120)]
+    names = [name for [name] in sql(lab, node, _ALL_TABLES)]
+    checksums = dict(sql(lab, node, f"CHECKSUM TABLE {', '.join(names)}", 120))
+    return Server(rows, checksums, glance.read_only, glance.replicating, glance.position)
+
+
+class Cluster(NamedTuple):
+    """Pacemaker's view: where the database is promoted, each node's promotion score, where the address is."""
+
+    promoted: Sequence[str]
+    scores: Mapping[str, int]
+
+
+def cluster(lab: Lab, resource: str) -> Cluster:
+    """Ask any node that answers; HafailoverError if none does."""
+    scores: dict[str, int] = {}
+    cib = etree.fromstring(cib_text(lab).encode())
+    for state in cib.iterfind("status/node_state"):
+        for pair in state.iterfind("transient_attributes/instance_attributes/nvpair"):
+            if pair.get("name") in (f"master-{resource}", f"promotion-{resource}"):
+                text = str(pair.get("value"))
+                scores[str(state.get("uname"))] = _INFINITY[text] if text in _INFINITY else int(text)
+    seen = etree.fromstring(_anywhere(lab, ["crm_mon", "--one-shot", "--output-as=xml"]).encode())
+    promoted = [
+        str(node.get("name"))
+        for instance in seen.iterfind(".//resource")
+        if str(instance.get("id")).partition(":")[0] == resource and instance.get("role") in ("Promoted", "Master")
+        for node in instance.iterfind("node")
+    ]
+    return Cluster(sorted(promoted), scores)
+
+
+def cib_text(lab: Lab) -> str:
+    """Return the whole CIB as XML text, from any node that answers."""
+    return _anywhere(lab, ["cibadmin", "--query"])
+
+
+def _anywhere(lab: Lab, argv: Sequence[str]) -> str:
+    complaint = HafailoverError("the lab has no data node")
+    for node in sorted(lab.data_nodes):
+        try:
+            return _run(lab, node, argv)
+        except HafailoverError as error:
+            complaint = error
+    raise complaint

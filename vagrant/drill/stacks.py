@@ -1,0 +1,49 @@
+"""What runs in the lab during a drill: our agents, or others on the same nodes for comparison."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant.drill.target import Target
+from hafailover.vagrant.lab import Lab
+
+
+class Stack(Protocol):
+    """A set of agents. ``writable`` is False if there is no database to write to."""
+
+    name: str
+    writable: bool
+
+    def install(self, lab: Lab, target: Target) -> None:
+        """Configure the cluster with these agents; the lab need not be healthy yet when this returns."""
+
+    def remove(self, lab: Lab, target: Target) -> None:
+        """Bring the lab back to our agents, as far as :meth:`install` has got."""
+
+    def switchover(self, lab: Lab, target: Target, node: str, within: float) -> None:
+        """Move the primary role to ``node`` as a person would; return when done. HafailoverError after ``within`` s."""
+
+
+class Hafailover:
+    """Our own agents, as the lab comes with them."""
+
+    name = "hafailover"
+    writable = True
+
+    def install(self, lab: Lab, target: Target) -> None:
+        """Nothing to do: the lab runs them."""
+
+    def remove(self, lab: Lab, target: Target) -> None:
+        """Nothing to do."""
+
+    def switchover(self, lab: Lab, target: Target, node: str, within: float) -> None:
+        """Run ``hafailover promote`` on the next primary."""
+        done = lab.exec(node, ["hafailover", "promote", node, "--yes"], timeout=within)
+        if done.returncode != 0:
+            said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+            raise HafailoverError(f"hafailover promote {node}: exit code {done.returncode}: {said}")
+
+
+STACKS: dict[str, type[Hafailover]] = {Hafailover.name: Hafailover}
+"""The stacks by the name that --agents takes."""
