@@ -133,17 +133,18 @@ class Context:
         argv: Sequence[str],
         timeout: float | None = None,
         input: str | None = None,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
     ) -> process.Result:
         """Run a program, without a shell, for at most ``timeout`` seconds and never beyond the action's deadline.
 
         At the end of its time it is killed with its descendants; the result then says ``timed_out``. ``input`` is its
-        standard input, ``env`` is added to its environment, where the locale is C.
+        standard input, ``env`` is added to its environment (None removes a variable), where the locale is C.
         Raises OcfError: ERR_INSTALLED if there is no such program, ERR_PERM if it may not be executed.
         """
         program = self.require(argv[0])
         limit = self.deadline.bound(float("inf") if timeout is None else timeout)
-        environment = {**self.environ, "PATH": self._path(), "LC_ALL": "C", "LANGUAGE": "C", **(env or {})}
+        wanted = {**self.environ, "PATH": self._path(), "LC_ALL": "C", "LANGUAGE": "C", **(env or {})}
+        environment = {name: value for name, value in wanted.items() if value is not None}
         try:
             return process.run(program, argv, limit, environment, input)
         except PermissionError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hafailover.agents.deadline import seconds
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hafailover.agents.ocf import Action, Agent, Parameter
@@ -22,7 +24,7 @@ def actions(agent: Agent) -> list[Action]:
     declared = {entry.name for entry in agent.actions}
     found = [*agent.actions, *(entry for entry in standard if entry.name not in declared)]
     # Stacked decorators apply from the bottom up; intervals, not source lines, give monitors their order.
-    found.sort(key=lambda entry: entry.interval or "")
+    found.sort(key=lambda entry: seconds(entry.interval or "0"))
     return sorted(found, key=lambda entry: _ORDER.index(entry.name) if entry.name in _ORDER else len(_ORDER))
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.journal import Journal, JournalError
 from hafailover.agents.mariadb.server import RUN_DIR
-from hafailover.agents.ocf import Context
+from hafailover.agents.ocf import Context, Result
 from hafailover.crm.pacemaker import Pacemaker
 
 JOURNAL = "journal"
@@ -28,9 +29,14 @@ class Cluster:
     def __init__(self, ctx: Context) -> None:
         self.node = ctx.node
         self.resource = ctx.instance
-        self.pacemaker = Pacemaker(ctx.run)
+        self.pacemaker = Pacemaker(self._run)
         self._ctx = ctx
         self._group = f"hafailover-{ctx.instance}"
+
+    def _run(self, argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> Result:
+        # With this variable in its environment attrd_updater --query --all answers for this node alone (2.1.5): a peer's
+        # attributes look unpublished inside an agent, and only there.
+        return self._ctx.run(argv, timeout=timeout, input=input, env={"OCF_RESKEY_CRM_meta_on_node": None})
 
     # -- the journal ---------------------------------------------------------------------------------------------
 
