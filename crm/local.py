@@ -1,0 +1,71 @@
+"""Run programs on this node, never longer than asked, and never killed by the Ctrl-C that was meant for us."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hafailover.crm.errors import HafailoverError
+
+_TIMEOUT = 30.0  # seconds, for a caller that gives none
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+NOT_ROOT = "the cluster only talks to root and to members of the group haclient: run it again with sudo"
+
+
+class NotInstalled(HafailoverError):
+    """A program is missing on this node."""
+
+
+@dataclass
+class Result:
+    """A finished program: exit code (124 when it was killed at its timeout), standard output and error as text."""
+
+    rc: int
+    out: str
+    err: str
+
+
+def run(argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> Result:
+    """Run ``argv`` for at most ``timeout`` seconds, with ``input`` as its standard input; NotInstalled if there is no such program.
+
+    It gets a session of its own: a Ctrl-C reaches us alone, so that what we do to clean up is not killed half-way.
+    """
+    limit = _TIMEOUT if timeout is None else timeout
+    try:
+        done = subprocess.run(
+            list(argv),
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": f"{os.environ.get('PATH', '')}:{_PATH}"},
+            start_new_session=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise NotInstalled(f"{argv[0]} is not installed on this node") from None
+    except subprocess.TimeoutExpired:
+        return Result(124, "", f"{argv[0]} did not answer within {limit:g} s")
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def installed(program: str) -> bool:
+    """Tell whether ``program`` can be run here."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:{_PATH}") is not None
+
+
+def may_ask_cluster() -> bool:
+    """Tell whether this user may talk to Pacemaker: root, or a member of haclient."""
+    if os.geteuid() == 0:
+        return True
+    import grp
+
+    try:
+        return grp.getgrnam("haclient").gr_gid in {*os.getgroups(), os.getegid()}
+    except KeyError:
+        return False

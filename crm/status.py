@@ -1,0 +1,309 @@
+"""The state of the cluster as one object, which the screen, the JSON and the switchover's checks all read.
+
+Made by crm/status_read.py from what Pacemaker says, judged by crm/status_judge.py. The JSON of ``hafailover status -o json`` is this
+object field by field (docs/status.md); a field is only ever added, or SCHEMA rises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hafailover.agents.mariadb.journal import Journal
+
+SCHEMA = 1
+
+OK, DEGRADED, DOWN = "OK", "DEGRADED", "DOWN"
+NOTE = "NOTE"
+"""Severity of a problem that is worth a line but takes nothing away."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A cluster node. ``kind`` is member or remote; ``coordinator`` is Pacemaker's DC."""
+
+    name: str
+    id: str
+    online: bool
+    standby: bool
+    maintenance: bool
+    pending: bool
+    unclean: bool
+    shutting_down: bool
+    coordinator: bool
+    kind: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether it can run resources now."""
+        return self.online and not (
+            self.standby or self.maintenance or self.pending or self.unclean or self.shutting_down
+        )
+
+    @property
+    def words(self) -> str:
+        """Its state for a person: ``online``, ``online, standby``, ``offline, waits to be fenced`` …"""
+        state = "joining" if self.pending else "online" if self.online else "offline"
+        flags = (
+            (self.unclean, "waits to be fenced"),
+            (self.standby, "standby"),
+            (self.maintenance, "maintenance"),
+            (self.shutting_down and self.online, "shutting down"),
+        )
+        return ", ".join([state, *(word for there, word in flags if there)])
+
+
+@dataclass(frozen=True)
+class QuorumDevice:
+    """The quorum device that corosync.conf names; ``voting`` is None when corosync could not be asked."""
+
+    model: str
+    host: str
+    voting: bool | None
+
+
+@dataclass(frozen=True)
+class Quorum:
+    """Whether this partition has quorum, and the quorum device if there is one."""
+
+    quorate: bool
+    device: QuorumDevice | None
+
+
+@dataclass(frozen=True)
+class FenceDevice:
+    """A fencing device; ``targets`` is empty when it may fence every node."""
+
+    id: str
+    agent: str
+    node: str
+    running: bool
+    failed: bool
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FenceEvent:
+    """One entry of the fencing history. ``status`` is success, failed or pending; ``at`` is Unix time in seconds, if known."""
+
+    target: str
+    action: str
+    status: str
+    at: float | None
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fencing:
+    """Whether fencing is enabled, with what, and what was fenced, newest first."""
+
+    enabled: bool
+    devices: tuple[FenceDevice, ...]
+    events: tuple[FenceEvent, ...]
+
+    def covering(self, node: str) -> tuple[FenceDevice, ...]:
+        """The devices that can fence ``node``."""
+        return tuple(device for device in self.devices if not device.targets or node in device.targets)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A database server on one node.
+
+    role: Promoted, Unpromoted, Stopped, Starting …. pending: the action under way, or "". score: its promotion score, or None.
+    standing: ``primary``, ``in sync``, ``cannot be promoted``, ``stopped`` or ``unknown``, and ``reason`` says why it is not better.
+    """
+
+    node: str
+    role: str
+    pending: str
+    score: int | None
+    standing: str
+    reason: str
+    incarnation: str
+    managed: bool
+    failed: bool
+    blocked: bool
+
+
+@dataclass(frozen=True)
+class Service:
+    """A database service.
+
+    primary: the promoted node if there is exactly one. nodes: data nodes and their addresses, in the topology's order. journal: the
+    promotion journal, ``journal.NONE`` when there is none yet or it cannot be read, and then ``journal_error`` says why.
+    credentials: path of the file with the replication account.
+    """
+
+    name: str
+    clone: str
+    primary: str | None
+    promoted: tuple[str, ...]
+    journal: Journal
+    journal_error: str
+    instances: tuple[Instance, ...]
+    nodes: dict[str, str]
+    port: int
+    credentials: str
+
+    def instance(self, node: str) -> Instance | None:
+        """The server on ``node``."""
+        return next((found for found in self.instances if found.node == node), None)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource that is not a database service: where it runs and in what state. ``parent`` is its clone or group, or ""."""
+
+    id: str
+    agent: str
+    parent: str
+    role: str
+    pending: str
+    nodes: tuple[str, ...]
+    managed: bool
+    failed: bool
+    blocked: bool
+    orphaned: bool
+    wanted: bool
+
+
+@dataclass(frozen=True)
+class Address:
+    """A virtual address; ``follows`` is the database service whose primary it must be with, or ""."""
+
+    id: str
+    ip: str
+    nodes: tuple[str, ...]
+    follows: str
+    managed: bool
+    failed: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed action.
+
+    rc: the agent's exit code. status: Pacemaker's word (``complete``, ``Timed Out``). reason: the agent's own.
+
+    lasting: the last action of this kind still ended so. fails: the failures counted there; threshold: at how many Pacemaker gives up on
+    that node (0: never).
+    """
+
+    resource: str
+    node: str
+    task: str
+    rc: int
+    status: str
+    reason: str
+    at: float | None
+    lasting: bool
+    fails: int
+    threshold: int
+
+    @property
+    def given_up(self) -> bool:
+        """Whether Pacemaker keeps the resource off the node because of this."""
+        return 0 < self.threshold <= self.fails
+
+
+@dataclass(frozen=True)
+class Ban:
+    """A location constraint that keeps ``resource`` off ``node`` (score -INFINITY), or makes it less likely there."""
+
+    id: str
+    resource: str
+    node: str
+    score: int
+    promoted_only: bool
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something a person (or a tool) left behind, what it does, and how to remove it."""
+
+    what: str
+    effect: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something a person should know. severity: DOWN, DEGRADED or NOTE. why and advice (what to do) may be empty."""
+
+    severity: str
+    what: str
+    why: str = ""
+    advice: str = ""
+
+    @property
+    def text(self) -> str:
+        """What, and why."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything. idle: None when the coordinator did not say whether it is acting. unanswered: what could not be asked, and why."""
+
+    cluster: str
+    seen_by: str
+    at: float
+    coordinator: str
+    idle: bool | None
+    maintenance: bool
+    managing: bool
+    quorum: Quorum
+    nodes: tuple[Node, ...]
+    fencing: Fencing
+    services: tuple[Service, ...]
+    addresses: tuple[Address, ...]
+    resources: tuple[Resource, ...]
+    failures: tuple[Failure, ...]
+    bans: tuple[Ban, ...]
+    leftovers: tuple[Leftover, ...]
+    unanswered: tuple[str, ...]
+
+    def node(self, name: str) -> Node | None:
+        """The node called ``name``."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def service(self, name: str) -> Service | None:
+        """The database service called ``name`` (its primitive or its clone)."""
+        return next((found for found in self.services if name in (found.name, found.clone)), None)
+
+    def addresses_of(self, service: Service) -> tuple[Address, ...]:
+        """The addresses that go where the primary of ``service`` is."""
+        return tuple(address for address in self.addresses if address.follows == service.name)
+
+    def broken_fences(self) -> Iterator[FenceDevice]:
+        """The fencing devices that do not work."""
+        return (device for device in self.fencing.devices if device.failed or not device.running)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One word, why, and whether everything is as it should be (then the cluster is idle, too)."""
+
+    word: str
+    reason: str
+    healthy: bool
+    problems: tuple[Problem, ...]
+
+
+def as_json(status: Status, verdict: Verdict) -> dict[str, Any]:
+    """The documented shape: the verdict first, then the facts."""
+    facts = asdict(status)
+    for service, told in zip(status.services, facts["services"]):
+        told["journal"] = service.journal._asdict() if service.journal.epoch else None
+    return {
+        "schema": SCHEMA,
+        "available": True,
+        "healthy": verdict.healthy,
+        "verdict": verdict.word,
+        "reason": verdict.reason,
+        "problems": [asdict(problem) for problem in verdict.problems],
+        **facts,
+    }

@@ -1,0 +1,195 @@
+"""The status on a screen of 80 columns, for somebody who was woken up. Readable without colour, and in a log."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from typing import Callable
+
+from hafailover.crm.status import (
+    DEGRADED,
+    DOWN,
+    NOTE,
+    OK,
+    Address,
+    FenceEvent,
+    Instance,
+    Resource,
+    Service,
+    Status,
+    Verdict,
+)
+from hafailover.crm.status_database import (
+    BARRED,
+    IN_SYNC,
+    PRIMARY,
+    PROMOTED_ROLES,
+    UNPROMOTED_ROLES,
+)
+
+WIDTH = 80
+Paint = Callable[[str, str], str]
+"""(text, colour name) → the text in that colour, or as it was."""
+
+_CODES = {"red": "31;1", "yellow": "33", "green": "32", "bold": "1", "dim": "2"}
+_VERDICT_COLOURS = {OK: "green", DEGRADED: "yellow", DOWN: "red", NOTE: "dim"}
+_STANDING_COLOURS = {PRIMARY: "green", IN_SYNC: "green", BARRED: "red"}
+_BY = {"promote": "promoted", "regain": "replica in sync again", "degrade": "replica lost"}
+
+
+def plain(text: str, _colour: str) -> str:
+    """No colour."""
+    return text
+
+
+def coloured(text: str, colour: str) -> str:
+    """Colour for a terminal."""
+    return f"\033[{_CODES[colour]}m{text}\033[0m"
+
+
+def clock(at: float | None, now: float) -> str:
+    """A Unix time as people read it: the time of day if it was within the last 20 hours, else with its date."""
+    if at is None or at <= 0:
+        return "at an unknown time"
+    pattern = "%H:%M:%S" if 0 <= now - at < 72000 else "%Y-%m-%d %H:%M:%S"
+    return time.strftime(pattern, time.localtime(at))
+
+
+def wrapped(text: str, first: str, rest: str, width: int = WIDTH) -> list[str]:
+    """``text`` in lines of ``width``; a word longer than a line stays whole, so that commands can be copied."""
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    ) or [first.rstrip()]
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "  ", width: int = WIDTH) -> Iterator[str]:
+    """Columns as wide as they must be; the last one is wrapped under itself."""
+    columns = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        first = indent + "".join(f"{cell:<{size}}  " for cell, size in zip(row, columns))
+        yield from wrapped(row[-1], first, " " * len(first), max(width, len(first) + 24))
+
+
+def render(status: Status, verdict: Verdict, paint: Paint = plain) -> str:
+    """The whole screen, ending in a newline."""
+    word = verdict.word
+    lines = wrapped(verdict.reason, f"{word}  ", " " * (len(word) + 2))
+    lines[0] = paint(word, _VERDICT_COLOURS[word]) + lines[0][len(word) :]
+    lines += ["", *_cluster(status), "", paint("Nodes", "bold"), *_nodes(status)]
+    for service in status.services:
+        lines += ["", *_service(status, service, paint)]
+    if status.addresses:
+        lines += ["", paint("Addresses", "bold"), *table([_address(address) for address in status.addresses])]
+    if status.resources:
+        lines += ["", paint("Other resources", "bold"), *table([_resource(found) for found in status.resources])]
+    if verdict.problems:
+        lines += ["", paint("What is wrong, and what to do" if word != OK else "Worth knowing", "bold")]
+        for problem in verdict.problems:
+            lines += _problem(problem.severity, problem.text, problem.advice, paint)
+    return "\n".join(lines) + "\n"
+
+
+def _cluster(status: Status) -> Iterator[str]:
+    acting = {True: "idle", False: "acting now", None: "activity unknown"}[status.idle]
+    if not status.managing:
+        acting = "MAINTENANCE: the cluster does not act"
+    dc = f"coordinator {status.coordinator}" if status.coordinator else "no coordinator"
+    device = status.quorum.device
+    vote = {True: "votes", False: "does NOT vote", None: "state unknown"}[device.voting] if device else ""
+    quorum = ("yes" if status.quorum.quorate else "NO") + (f"; quorum device {device.host} {vote}" if device else "")
+    name = status.cluster or "(unnamed)"
+    yield from table(
+        [
+            ("Cluster", f"{name}, seen from {status.seen_by} at {clock(status.at, status.at)}; {dc}; {acting}"),
+            ("Quorum", quorum),
+            ("Fencing", _fencing(status)),
+        ],
+        indent="",
+    )
+
+
+def _fencing(status: Status) -> str:
+    fencing = status.fencing
+    if not fencing.enabled:
+        return "OFF"
+    devices = ", ".join(
+        f"{device.id} {'FAILED' if device.failed else 'on ' + device.node if device.running else 'NOT RUNNING'}"
+        for device in fencing.devices
+    )
+    last = max(fencing.events, key=lambda event: event.at or 0.0, default=None)
+    return f"on: {devices or 'NO DEVICE'}{'; ' + _event(last, status.at) if last else ''}"
+
+
+def _event(event: FenceEvent, now: float) -> str:
+    what = {"success": "last", "failed": "last, FAILED", "pending": "under way"}.get(event.status, event.status)
+    return f"{what}: {event.action} of {event.target} {clock(event.at, now) if event.at else ''}".rstrip()
+
+
+def _nodes(status: Status) -> Iterator[str]:
+    return table([(node.name, node.words) for node in status.nodes])
+
+
+def _service(status: Status, service: Service, paint: Paint) -> Iterator[str]:
+    entry = service.journal
+    if service.journal_error:
+        about = service.journal_error
+    elif not entry.epoch:
+        about = "no primary was ever recorded"
+    else:
+        about = f"epoch {entry.epoch}, recorded {clock(entry.at, status.at)} ({_BY.get(entry.by, entry.by)})"
+    lines = wrapped(f"{service.name}: {about}", "Database ", "  ")
+    yield paint("Database", "bold") + lines[0][len("Database") :]
+    yield from lines[1:]
+    rows = [("NODE", "ROLE", "SCORE", "STANDING"), *(_instance(one) for one in service.instances)]
+    rendered = list(table(rows))
+    for line in rendered:
+        for standing, colour in _STANDING_COLOURS.items():
+            line = line.replace(f"  {standing}", "  " + paint(standing, colour)) if paint is not plain else line
+        yield line
+
+
+def _instance(one: Instance) -> tuple[str, str, str, str]:
+    role = "primary" if one.role in PROMOTED_ROLES else "replica" if one.role in UNPROMOTED_ROLES else one.role.lower()
+    score = "-" if one.score is None else "never" if one.score <= -1000000 else str(one.score)
+    flags = [
+        word
+        for there, word in ((one.failed, "failed"), (one.blocked, "blocked"), (not one.managed, "unmanaged"))
+        if there
+    ]
+    standing = one.standing + (f": {one.reason}" if one.reason else "")
+    tail = [one.pending] if one.pending else []
+    return one.node, role, score, standing + "".join(f" ({word})" for word in [*flags, *tail])
+
+
+def _address(address: Address) -> tuple[str, str, str]:
+    where = f"on {', '.join(address.nodes)}" if address.nodes else "NOWHERE"
+    flags = [word for there, word in ((address.failed, "failed"), (not address.managed, "unmanaged")) if there]
+    tied = f", follows the primary of {address.follows}" if address.follows else ""
+    return address.id, address.ip, where + tied + "".join(f" ({word})" for word in flags)
+
+
+def _resource(resource: Resource) -> tuple[str, str, str]:
+    where = f"{resource.role} on {', '.join(resource.nodes)}" if resource.nodes else resource.role
+    flags = [
+        word
+        for there, word in (
+            (resource.failed, "failed"),
+            (resource.blocked, "blocked"),
+            (not resource.managed, "unmanaged"),
+            (resource.orphaned, "not configured"),
+            (bool(resource.pending), resource.pending),
+        )
+        if there
+    ]
+    return resource.id, resource.agent, where + "".join(f" ({word})" for word in flags)
+
+
+def _problem(severity: str, text: str, advice: str, paint: Paint) -> Iterator[str]:
+    label = "note" if severity == NOTE else severity
+    first = f"  {label:<8}  "
+    lines = wrapped(text, first, " " * 12)
+    yield "  " + paint(label, _VERDICT_COLOURS[severity]) + lines[0][2 + len(label) :]
+    yield from lines[1:]
+    if advice:
+        yield from wrapped(advice, " " * 12 + "-> ", " " * 15)

@@ -1,0 +1,74 @@
+"""Failed actions and failed fencing in plain words, each with what to do about it."""
+
+from __future__ import annotations
+
+from hafailover.crm.status import Failure
+
+_NOT_RUNNING, _FAILED_PROMOTED, _DEGRADED, _DEGRADED_PROMOTED = 7, 9, 190, 191
+
+_BY_CODE = {
+    1: "failed",
+    2: "was refused by its agent: a parameter is wrong",
+    3: "is not something its agent can do",
+    4: "failed: its agent may not do that (permissions)",
+    5: "failed: something it needs is not installed on this node",
+    6: "was refused by its agent: the configuration is wrong",
+    _NOT_RUNNING: "failed: it was not running",
+    8: "found it promoted when it should not be",
+    _FAILED_PROMOTED: "failed while it was promoted",
+    _DEGRADED: "works, but degraded",
+    _DEGRADED_PROMOTED: "works as primary, but degraded",
+}
+_TASKS = {
+    "monitor": "the check",
+    "start": "starting it",
+    "stop": "stopping it",
+    "promote": "promoting it",
+    "demote": "demoting it",
+    "migrate_to": "moving it away",
+    "migrate_from": "moving it here",
+}
+
+
+def describe(failure: Failure) -> str:
+    """What failed, where and how, in one sentence without the agent's own reason."""
+    return f"{failure.resource} on {failure.node}: {_what(failure)}"
+
+
+def _what(failure: Failure) -> str:
+    task = _TASKS.get(failure.task, f"{failure.task} of it")
+    if failure.status.lower() in ("timed out", "timeout"):
+        return f"{task} did not end within its timeout"
+    if failure.status.lower() == "not installed":
+        return f"{task} failed: its agent is not installed on this node"
+    if failure.task == "monitor" and failure.rc == _NOT_RUNNING:
+        return "it was found dead"
+    if failure.task == "monitor" and failure.rc in (_DEGRADED, _DEGRADED_PROMOTED):
+        return f"it {_BY_CODE[failure.rc]}"
+    return f"{task} {_BY_CODE.get(failure.rc, f'ended with code {failure.rc}')}"
+
+
+def consequence(failure: Failure) -> str:
+    """What the failure means now: ``it has recovered since``, or what stays broken."""
+    if failure.given_up:
+        return f"Pacemaker keeps it off {failure.node} after {_count(failure.fails)}"
+    if failure.lasting:
+        return "it has not succeeded since"
+    return "it has recovered since"
+
+
+def _count(fails: int) -> str:
+    if fails >= 1000000:
+        return "a failure that cannot be retried"
+    return f"{fails} failure{'s' if fails != 1 else ''}"
+
+
+def advice(failure: Failure, unit: str) -> str:
+    """What to do; ``unit`` is where the service logs (``journalctl`` arguments), or ""."""
+    look = f"look into it on {failure.node}: journalctl {unit}; then " if unit else ""
+    if failure.task == "stop":
+        look = f"a failed stop makes Pacemaker fence the node; {look}"
+    clean = f"crm_resource --cleanup -r {failure.resource} -N {failure.node}"
+    if not failure.lasting and not failure.given_up:
+        return f"nothing; {clean} removes the entry"
+    return f"{look}{clean}"

@@ -1,0 +1,82 @@
+"""The few shapes of Pacemaker's XML that every reader of the status needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from hafailover.crm.errors import HafailoverError
+
+
+@dataclass(frozen=True)
+class Running:
+    """One instance of a primitive as ``crm_mon`` shows it; ``node`` is "" when it runs nowhere. ``parents``: clone, then group."""
+
+    id: str
+    agent: str
+    parents: tuple[str, ...]
+    role: str
+    pending: str
+    node: str
+    active: bool
+    managed: bool
+    failed: bool
+    blocked: bool
+    orphaned: bool
+
+
+def parse(text: str) -> Element:
+    """The root element; HafailoverError when it is not XML."""
+    try:
+        return ElementTree.fromstring(text)  # noqa: S314  Pacemaker's own tools printed it, or wrote it for root alone
+    except ElementTree.ParseError as error:
+        raise HafailoverError(f"Pacemaker's tools printed something that is not XML: {error}") from None
+
+
+def flag(element: Element | None, name: str) -> bool:
+    """Whether the XML attribute ``name`` is true."""
+    return element is not None and element.get(name) == "true"
+
+
+def pairs(element: Element | None) -> dict[str, str]:
+    """The nvpairs directly below an attribute set."""
+    if element is None:
+        return {}
+    return {pair.get("name", ""): pair.get("value", "") for pair in element.iterfind("nvpair")}
+
+
+def instances(mon: Element) -> dict[str, list[Running]]:
+    """Every primitive that ``crm_mon`` lists: id (without the instance's number) → its instances, in order."""
+    found: dict[str, list[Running]] = {}
+    listed = mon.find("resources")
+    if listed is not None:
+        for one in _walk(listed, ()):
+            found.setdefault(one.id, []).append(one)
+    return found
+
+
+def _walk(element: Element, parents: tuple[str, ...]) -> Iterator[Running]:
+    for child in element:
+        if child.tag == "resource":
+            for node in [node.get("name", "") for node in child.iterfind("node")] or [""]:
+                yield Running(
+                    id=child.get("id", "").split(":")[0],
+                    agent=child.get("resource_agent", ""),
+                    parents=parents,
+                    role=child.get("role", ""),
+                    pending=child.get("pending", ""),
+                    node=node,
+                    active=flag(child, "active"),
+                    managed=flag(child, "managed"),
+                    failed=flag(child, "failed"),
+                    blocked=flag(child, "blocked"),
+                    orphaned=flag(child, "orphaned"),
+                )
+        elif child.tag in ("clone", "group", "bundle"):
+            name = child.get("id", "")
+            # crm_mon numbers a cloned group ("g:0"); the configuration does not.
+            yield from _walk(child, (*parents, name.split(":")[0]))
+        elif child.tag == "replica":
+            yield from _walk(child, parents)
