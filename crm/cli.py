@@ -7,7 +7,6 @@ import sys
 from typing import Any, Optional
 
 import click
-
 from hafailover.agents import __version__
 from hafailover.crm.errors import HafailoverError
 
@@ -15,6 +14,7 @@ from hafailover.crm.errors import HafailoverError
 # the short help stands here so that --help loads none.
 COMMANDS = {
     "apply": ("hafailover.crm.commands.apply", "Bring a topology's configuration into the running cluster."),
+    "docs": ("hafailover.crm.commands.docs", "Write the reference pages of the agents."),
     "drill": ("hafailover.vagrant.drill.command", "Break the lab on purpose and count what a client lost."),
     "generate": ("hafailover.crm.commands.generate", "Print the cluster configuration of a topology."),
     "install": ("hafailover.crm.commands.install", "Put the resource agents where Pacemaker looks for them."),

@@ -15,9 +15,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from hafailover import agents, crm, hooks
+import hafailover.agents as agents_package
+import hafailover.crm as crm_package
+import hafailover.hooks as hooks_package
+from hafailover.agents.ocf import Agent
 from hafailover.crm.errors import HafailoverError
 
 AGENTS_DIR = Path("usr/lib/ocf/resource.d/hafailover")
@@ -41,16 +44,18 @@ def launchers(cache: Path | None = None) -> list[Launcher]:
     ``cache`` is where compiled modules are kept if they cannot be kept beside their sources.
     """
     found = []
-    for module in _members(agents):
-        if hasattr(module, "agent"):
-            name = module.__name__.rpartition(".")[2]
-            text = _text(f"from {module.__name__} import agent", "agent.main()", cache)
-            found.append(Launcher(AGENTS_DIR / name, text))
-    for module in _members(hooks):
-        if hasattr(module, "main"):
-            name = module.__name__.rpartition(".")[2].replace("_", "-")
-            found.append(Launcher(HOOKS_DIR / name, _text(f"from {module.__name__} import main", "main()", cache)))
+    for name in agents():
+        text = _text(f"from {agents_package.__name__}.{name} import agent", "agent.main()", cache)
+        found.append(Launcher(AGENTS_DIR / name, text))
+    for name in _members(hooks_package, "main"):
+        text = _text(f"from {hooks_package.__name__}.{name} import main", "main()", cache)
+        found.append(Launcher(HOOKS_DIR / name.replace("_", "-"), text))
     return found
+
+
+def agents() -> dict[str, Agent]:
+    """Every resource agent by name: whatever module or package beside the framework has an ``agent``."""
+    return _members(agents_package, "agent")
 
 
 def install(root: Path) -> list[str]:
@@ -89,13 +94,15 @@ def uninstall(root: Path) -> list[str]:
     return lines
 
 
-def _members(package: ModuleType) -> list[ModuleType]:
+def _members(package: ModuleType, attribute: str) -> dict[str, Any]:
+    """The attribute of each module in ``package`` that has it, by the module's name."""
     names = sorted(entry.name for entry in pkgutil.iter_modules(package.__path__))
-    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    modules = {name: importlib.import_module(f"{package.__name__}.{name}") for name in names}
+    return {name: getattr(module, attribute) for name, module in modules.items() if hasattr(module, attribute)}
 
 
 def _package_dir() -> Path:
-    return Path(agents.__path__[0]).resolve().parent
+    return Path(agents_package.__path__[0]).resolve().parent
 
 
 def _text(load: str, call: str, cache: Path | None) -> str:
@@ -168,7 +175,7 @@ def _remove_empty(root: Path, directory: Path) -> None:
 def _compile(cache: Path | None) -> None:
     """Compile now what Pacemaker would otherwise compile on every run: it may not be able to write the result."""
     option = [] if cache is None else ["-X", f"pycache_prefix={cache}"]
-    directories = [str(Path(package.__path__[0])) for package in (agents, crm, hooks)]
+    directories = [str(Path(package.__path__[0])) for package in (agents_package, crm_package, hooks_package)]
     command = [_interpreter(), "-I", "-S", *option, "-m", "compileall", "-q", *directories]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT, check=False)
