@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _NOT_FOUND = (105, 6)  # CRM_EX_NOSUCH, and errno ENXIO as older tools report it
+_CONFIG = 78  # attrd_updater's exit code for an attribute that nobody has set, among other things
 _XML_ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("\n", "&#10;"))
 
 
@@ -45,7 +46,8 @@ class Pacemaker:
         result = self._run(argv, timeout=self._timeout, input=input)
         if result.rc == 0:
             return result.out.strip()
-        if absent is not None and result.rc in _NOT_FOUND:
+        unset = result.rc == _CONFIG and "does not exist" in result.err
+        if absent is not None and (unset or result.rc in _NOT_FOUND):
             return absent
         said = (result.err or result.out).strip().splitlines()
         raise PacemakerError(f"{' '.join(argv[:1])} failed with {result.rc}: {said[-1] if said else 'no message'}")

@@ -169,7 +169,11 @@ def start(ctx: Context) -> int:
             cluster.publish("incarnation", process.incarnation)
             if not entry.epoch:
                 cluster.publish("position", "1:" + server.state())
-            _stand_by(ctx, cluster, unit, server, entry)
+            try:
+                _stand_by(ctx, cluster, unit, server, entry)
+            except (SqlError, PacemakerError) as error:
+                # The server is up and read-only, which is what start promises; its first monitor looks after the rest.
+                ctx.log("warning", f"not following yet: {error}")
     return ocf.SUCCESS
 
 

@@ -116,12 +116,13 @@ def look_at(ctx: Context, name: str, incarnation: str) -> Peer:
         return Peer(name, incarnation, peer.replica(), not peer.writable(), peer.acknowledges())
 
 
-def create_account(ctx: Context, server: Connection) -> None:
-    """Make the replication account on a fresh primary; it reaches the replicas as any other transaction does."""
+def ensure_account(ctx: Context, server: Connection) -> None:
+    """Make the replication account on a primary without one; it reaches the replicas as any other transaction does."""
     account = login(ctx.params["credentials"])
+    if server.row("SELECT 1 FROM mysql.user WHERE user = %s", account.user):
+        return
     # The server's own form of the hash, so that no log of statements ever holds the password.
     inner = hashlib.sha1(account.password.encode()).digest()  # noqa: S324  mysql_native_password is defined so
     digest = "*" + hashlib.sha1(inner).hexdigest().upper()  # noqa: S324
     server.run("CREATE USER IF NOT EXISTS %s@'%%' IDENTIFIED BY PASSWORD %s", account.user, digest)
-    server.run("ALTER USER %s@'%%' IDENTIFIED BY PASSWORD %s", account.user, digest)
     server.run("GRANT REPLICATION SLAVE, SLAVE MONITOR ON *.* TO %s@'%%'", account.user)

@@ -12,10 +12,12 @@ from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import STATEMENT_TIMEOUT, Connection, SqlError
 from hafailover.agents.ocf import Context
+from hafailover.crm.pacemaker import PacemakerError
 
 _READ_ONLY_TRIES = 3
 _READ_ONLY_WAIT = 2  # seconds per try, before what blocks it is killed
-_QUORUM_WAIT = 30.0  # seconds
+_CLAIM_PATIENCE = 30.0  # seconds for the cluster to answer and to have quorum
+_CLAIM_PAUSE = 0.2
 _ERRANT_LOOKS = 10  # a transaction is in the binary log for one fsync before it counts as applied
 _STILL = 0.02  # seconds between two equal positions that make a server "standing still"
 
@@ -63,26 +65,13 @@ def _state_and_replica(server: Connection) -> tuple[str, decide.Replica | None]:
 def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     """Open this server for writing, after everything that may speak against it was asked again.
 
-    The score that made Pacemaker choose this node is only a hint: between the monitor that set it and now the facts may have changed.
+    The score that made Pacemaker choose this node is only a hint: since the monitor that set it the facts may have changed.
     """
     journal = cluster.journal()
     if server.writable() and journal.primary == cluster.node:
         return ocf.SUCCESS
-    _await_quorum(ctx, cluster)
-    facts = standing(ctx, cluster, unit, server, journal, hint=False)
-    refusal = decide.promotion_refusal(facts)
-    if refusal:
-        raise _refuse(cluster, refusal)
-    if facts.replica is not None:
-        server.run("STOP SLAVE IO_THREAD")  # from here on nothing more can be acknowledged to an old primary
-        _drain(ctx, server)
-        _reach_final_position(ctx, cluster, server, journal)
-    position = server.binlog_position() or gtid.latest(server.state())
-    try:
-        cluster.record(journal.promoted(cluster.node, position, now()))
-    except Refused as refused:
-        raise _refuse(cluster, str(refused)) from None
-    cluster.publish("reign", str(journal.epoch + 1))
+    journal = _claim(ctx, cluster, unit, server, journal)
+    cluster.publish("reign", str(journal.epoch))
     server.run("STOP SLAVE")
     server.run("RESET SLAVE ALL")
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=OFF")
@@ -91,20 +80,40 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     server.run("SET GLOBAL read_only=OFF")
     if not server.writable():
         raise ocf.OcfError(ocf.ERR_GENERIC, "read_only is still on after it was switched off")
-    ctx.event("promoted", f"writable as primary of epoch {journal.epoch + 1} at {position or 'an empty history'}")
-    if not journal.epoch:
-        replication.create_account(ctx, server)
+    ctx.event("promoted", f"writable as primary of epoch {journal.epoch} at {journal.gtid or 'an empty history'}")
+    replication.ensure_account(ctx, server)
     return ocf.SUCCESS
 
 
-def _await_quorum(ctx: Context, cluster: Cluster) -> None:
-    """Give a partition that is just forming its quorum a moment.
+def _claim(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, journal: Journal) -> Journal:
+    """Ask everything again, apply what was received, and record this node as the primary; return the record.
 
-    A failed promote makes Pacemaker restart this server, and with that ends the life for which it was proved in sync.
+    A Pacemaker tool that fails, or a partition whose quorum is just forming, is asked again for a while: a failed promote makes
+    Pacemaker restart this server, and that ends the one life for which it was proved in sync.
     """
-    end = time.monotonic() + ctx.deadline.bound(_QUORUM_WAIT)
-    while not cluster.pacemaker.quorate() and time.monotonic() < end:
-        time.sleep(0.1)
+    end = time.monotonic() + ctx.deadline.bound(_CLAIM_PATIENCE)
+    while True:
+        try:
+            facts = standing(ctx, cluster, unit, server, journal, hint=False)
+            refusal = decide.promotion_refusal(facts)
+            if not refusal:
+                if facts.replica is not None:
+                    server.run(
+                        "STOP SLAVE IO_THREAD"
+                    )  # from here on nothing more can be acknowledged to an old primary
+                    _drain(ctx, server)
+                    _reach_final_position(ctx, cluster, server, journal)
+                entry = journal.promoted(cluster.node, gtid.latest(server.state()), now())
+                cluster.record(entry)
+                return entry
+            if facts.quorate:
+                raise _refuse(cluster, refusal)
+        except (PacemakerError, Refused) as error:
+            refusal = str(error)
+        if time.monotonic() > end:
+            raise _refuse(cluster, refusal)
+        ctx.log("notice", f"not promoted yet: {refusal}")
+        time.sleep(_CLAIM_PAUSE)
 
 
 def _refuse(cluster: Cluster, reason: str) -> ocf.OcfError:
