@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import compileall
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from hafailover.crm import render
-from hafailover.crm.errors import HafailoverError
+from hafailover.crm.errors import DONE, INCOMPLETE, HafailoverError
 from hafailover.crm.topology import Topology
-from hafailover.vagrant import host, image, seed, state
-from hafailover.vagrant.plan import QUORUM, Machine
+from hafailover.vagrant import health, host, image, seed, state
+from hafailover.vagrant.plan import QUORUM, Machine, Plan
 from hafailover.vagrant.provider import Progress
 
 if TYPE_CHECKING:
@@ -27,19 +30,29 @@ def package_sets(topology: Topology) -> list[str]:
 
 
 def build(lab: Lab, topology: Topology, progress: Progress) -> None:
-    """From nothing to a configured cluster, which need not be healthy yet. ``topology`` is the adapted one."""
+    """From nothing to a cluster with quorum and without resources. ``topology`` is the adapted one."""
     lab.provider.create(progress)
     secrets = state.directory(lab.name) / "secrets"
     secrets.mkdir(mode=0o700, exist_ok=True)
     topology = topology.with_secrets_dir(secrets)
     render.create_secrets(topology)
+    _compile(lab.plan)
     progress(f"boot: {', '.join(lab.nodes)}")
     _parallel(lambda machine: _prepare(lab, topology, machine), lab.plan.machines)
     progress(f"cluster: Corosync and Pacemaker start on {', '.join(lab.cluster_nodes)}")
     first = lab.cluster_nodes[0]
-    host.wait("the cluster elects a DC and has quorum", _CLUSTER_TIMEOUT, lambda: _formed(lab, first), 0.1)
-    progress(f"apply: {topology.file} on {first}")
-    lab.exec(first, ["hafailover", "apply", render.TOPOLOGY_PATH, "--yes"], timeout=120, check=True)
+    host.wait("all nodes are online with a DC and quorum", _CLUSTER_TIMEOUT, lambda: _formed(lab, first), 0.1)
+
+
+def apply(lab: Lab, progress: Progress) -> None:
+    """Have the first node bring the topology into the cluster."""
+    first = lab.cluster_nodes[0]
+    argv = ["hafailover", "apply", render.TOPOLOGY_PATH, "--yes", "--wait=0"]
+    progress(f"apply: {' '.join(argv)} on {first}")
+    answer = lab.exec(first, argv, timeout=120)
+    # Incomplete is what it says when not everything runs at once; that is waited for here.
+    if answer.returncode not in (DONE, INCOMPLETE):
+        raise HafailoverError(f"apply on {first} failed: {answer.stderr.strip() or answer.stdout.strip()}")
 
 
 def await_health(lab: Lab, timeout: float, progress: Progress) -> None:
@@ -59,6 +72,14 @@ def await_health(lab: Lab, timeout: float, progress: Progress) -> None:
         time.sleep(0.25)
 
 
+def _compile(plan: Plan) -> None:
+    """Compile the agents: nodes see the checkout read-only, so that every monitor there would compile its modules anew."""
+    major, minor = sys.version_info[:2]
+    if (Path(plan.image) / f"usr/bin/python{major}.{minor}").exists():
+        for room in ("agents", "crm", "hooks"):
+            compileall.compile_dir(str(host.package_root() / room), quiet=2)
+
+
 def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
     """Boot one machine, give it its files and agents, start its daemons without waiting for them."""
     lab.power_on(machine.name)
@@ -74,11 +95,9 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
 
 
 def _formed(lab: Lab, node: str) -> bool | None:
-    answer = lab.exec(node, ["crm_node", "--quorum"], timeout=10)
-    if answer.returncode != 0 or answer.stdout.strip() != "1":
-        return None
-    answer = lab.exec(node, ["crmadmin", "--quiet", "--dc_lookup", "--timeout=5s"], timeout=10)
-    return True if answer.returncode == 0 and answer.stdout.strip() else None
+    # crmadmin would ask for the DC too, but it sits out its whole timeout when there is none yet.
+    answer = lab.exec(node, health.REPORT, timeout=15)
+    return True if answer.returncode == 0 and not health.membership(answer.stdout, lab.cluster_nodes) else None
 
 
 def _parallel(work: Callable[[Machine], None], machines: Sequence[Machine]) -> None:

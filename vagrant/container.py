@@ -112,7 +112,7 @@ class Containers:
         init = self._request({"do": "state"})["nodes"][node]["init"]
         if init is None:
             raise HafailoverError(f"{node} is off; 'hafailover lab power on {node} --lab {self.plan.name}' boots it.")
-        return ["nsenter", f"--target={init}", "--all", "--wd=/", *argv]
+        return ["nsenter", f"--target={init}", "--all", "--root", "--wd", *argv]
 
     def client_command(self, argv: Sequence[str]) -> list[str]:
         """nsenter into the client's network namespace only; the process keeps this machine's files."""
@@ -130,7 +130,9 @@ class Containers:
         except FileNotFoundError:
             return []
         entries = [json.loads(line) for line in lines]
-        return [PowerEvent(e["t"], e["node"], e["action"], e["by"], e.get("seconds")) for e in entries]
+        return [
+            PowerEvent(e["t"], e["node"], e["action"], e["by"], e.get("seconds"), e.get("refused", "")) for e in entries
+        ]
 
     def details(self) -> dict[str, Any]:
         """The lab's directory and image."""

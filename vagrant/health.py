@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from hafailover.vagrant.lab import Lab
 
 
+REPORT = ("crm_mon", "--one-shot", "--output-as=xml", "--inactive")
+
+
 def problems(lab: Lab) -> list[str]:
     """What keeps ``lab`` from being healthy, one sentence fragment each; empty if it is."""
     found = []
@@ -24,7 +27,7 @@ def problems(lab: Lab) -> list[str]:
     if asked is None:
         return [*found, "no cluster node is reachable"]
     try:
-        answer = lab.exec(asked, ["crm_mon", "--one-shot", "--output-as=xml", "--inactive"], timeout=15)
+        answer = lab.exec(asked, REPORT, timeout=15)
     except HafailoverError as error:
         return [*found, str(error)]
     if answer.returncode != 0:
@@ -32,8 +35,8 @@ def problems(lab: Lab) -> list[str]:
     return found + judge(answer.stdout, lab.cluster_nodes)
 
 
-def judge(report: str, members: list[str]) -> list[str]:
-    """What is wrong in a crm_mon XML report, given the names of the nodes that should be online."""
+def membership(report: str, members: list[str]) -> list[str]:
+    """What is wrong with DC, quorum and nodes in a crm_mon XML report; ``members`` are to be online."""
     root = etree.fromstring(report.encode())
     found = []
     dc = root.find("summary/current_dc")
@@ -50,6 +53,13 @@ def judge(report: str, members: list[str]) -> list[str]:
             found += [
                 f"{name} is {what}" for what in ("pending", "unclean", "standby", "maintenance") if _true(node, what)
             ]
+    return found
+
+
+def judge(report: str, members: list[str]) -> list[str]:
+    """What is wrong in a crm_mon XML report, given the names of the nodes that should be online."""
+    root = etree.fromstring(report.encode())
+    found = membership(report, members)
     for resource in root.findall("resources//resource"):
         found += _resource(resource)
     for clone in root.findall("resources//clone[@multi_state='true']"):

@@ -24,6 +24,7 @@ TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "mount": "mount",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
 }

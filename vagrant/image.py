@@ -156,15 +156,16 @@ def ensure(suite: str, sets: Sequence[str], progress: Progress) -> Path:
     if (target / "rootfs").is_dir():
         return target / "rootfs"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(target.parent / f".{target.name}.lock", progress):
+    with _lock(target.parent / f".{target.name}.lock", progress) as lock:
         # Another lab may have built it while we waited.
         if not (target / "rootfs").is_dir():
-            _build(target, suite, packages(suite, sets), progress)
+            _build(target, suite, packages(suite, sets), lock, progress)
     return target / "rootfs"
 
 
 @contextmanager
-def _lock(path: Path, progress: Progress) -> Iterator[None]:
+def _lock(path: Path, progress: Progress) -> Iterator[int]:
+    """Hold the lock ``path``; its descriptor is for the builder to inherit, who then holds it too."""
     deadline = time.monotonic() + _BUILD_TIMEOUT
     with path.open("w") as file:
         told = False
@@ -179,10 +180,10 @@ def _lock(path: Path, progress: Progress) -> Iterator[None]:
                     progress("image: another lab is building it; waiting")
                     told = True
                 time.sleep(0.5)
-        yield
+        yield file.fileno()
 
 
-def _build(target: Path, suite: str, names: Sequence[str], progress: Progress) -> None:
+def _build(target: Path, suite: str, names: Sequence[str], lock: int, progress: Progress) -> None:
     # A name that says whose it is: what a killed build left is recognised and removed by the next one, under the lock.
     building = target.with_name(f".building-{target.name}")
     if building.exists():
@@ -200,6 +201,7 @@ def _build(target: Path, suite: str, names: Sequence[str], progress: Progress) -
             # mmdebstrap's own temporary files are a few MB; the root file system itself grows in the cache.
             env={**ENVIRONMENT, "DEBIAN_FRONTEND": "noninteractive"},
             start_new_session=True,
+            pass_fds=(lock,),
         )
     _await(builder, log_path, began, progress)
     (building / "packages.txt").write_text("\n".join(names) + "\n")
@@ -213,6 +215,9 @@ def _mmdebstrap(rootfs: Path, suite: str, names: Sequence[str]) -> list[str]:
     sources = for_suite(host_sources(), suite)
     settings = apt_settings(run(["apt-config", "dump"], timeout=30).stdout)
     return [
+        # When we are killed it must not go on by itself.
+        "setpriv",
+        "--pdeathsig=TERM",
         "mmdebstrap",
         "--mode=root",
         "--variant=minbase",

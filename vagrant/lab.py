@@ -73,6 +73,7 @@ class Lab:
                 return cls._again(name, topology, plan)
             lab = cls._make(topology, plan, options, progress)
             try:
+                assembly.apply(lab, progress)
                 assembly.await_health(lab, options.timeout, progress)
             except HafailoverError as error:
                 raise IncompleteError(
@@ -238,7 +239,7 @@ class Lab:
         return [
             (event.time, event.node, event.action)
             for event in self.power_log()
-            if event.by in names and event.action in ("off", "on")
+            if event.by in names and event.action in ("off", "on") and not event.refused
         ]
 
     def logs(self, node: str, since: float | str | None = None) -> str:

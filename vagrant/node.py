@@ -175,7 +175,8 @@ class Node:
             "--register=no",
             "--keep-unit",
             f"--directory={self.root}",
-            f"--machine={self.plan.name}-{self.machine.name}"[:73],
+            # Only seen in ps; 64 characters is the longest name a machine may have.
+            "--machine=" + f"{self.plan.name}-{self.machine.name}"[:64].rstrip("-"),
             f"--hostname={self.machine.name}",
             f"--uuid={uuid.uuid5(uuid.NAMESPACE_DNS, f'{self.machine.name}.{self.plan.name}')}",
             f"--network-namespace-path={self._namespace}",

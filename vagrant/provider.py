@@ -20,13 +20,18 @@ class NodeState(NamedTuple):
 
 
 class PowerEvent(NamedTuple):
-    """One entry of the power log: unix time, node, action (off, on, cut, heal, down), who did it, seconds it took."""
+    """One entry of the power log, written when it was done.
+
+    ``action`` is off, on, cut, heal or down (by itself); ``by`` is a node (fencing), lab (a person or a test) or itself;
+    ``seconds`` is how long it took (None: not measured); ``refused`` is why it was not done, normally empty.
+    """
 
     time: float
     node: str
     action: str
     by: str
     seconds: float | None
+    refused: str
 
 
 class Provider(Protocol):
