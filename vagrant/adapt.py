@@ -1,4 +1,4 @@
-"""A topology made fit for the lab: the lab's own power switch, no certificates, extra nodes. Pure but for reading nothing."""
+"""A topology made fit for the lab: the lab's own power switch, no certificates, extra nodes. Pure."""
 
 from __future__ import annotations
 
@@ -42,9 +42,12 @@ def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
         notes.append(f"fencing: by the lab's own power switch ({FENCE_AGENT})")
     if topology.quorum.device and topology.quorum.device.tls != "off":
         notes.append("quorum device: without TLS, because the lab has no certificates")
-    if topology.quorum.device:
         data["quorum"]["device"]["tls"] = "off"
     _add_nodes(data, topology, lab)
+    device = data.get("quorum", {}).get("device", {})
+    if topology.quorum.device and len(data["nodes"]) % 2 and topology.quorum.device.algorithm == "ffsplit":
+        device["algorithm"] = "lms"
+        notes.append(f"quorum device: algorithm lms, because ffsplit cannot count {len(data['nodes'])} nodes")
     _own_secrets(data)
     changed = topologies.parse(yamldoc.parse(_dump(data), topology.file))
     return changed.with_fencing(FENCE_AGENT, {name: {"plug": name} for name in changed.nodes}), notes
