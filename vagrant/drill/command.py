@@ -14,7 +14,7 @@ from types import FrameType
 
 import click
 from hafailover.crm import topology as topologies
-from hafailover.crm.errors import FAILED, HafailoverError, UsageError
+from hafailover.crm.errors import FAILED, UsageError
 from hafailover.vagrant import host, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.drill import report, scenario, stacks, target
@@ -43,11 +43,25 @@ _OWN_LAB = "drill"
     envvar="HAFAILOVER_LAB",
     help="Which lab. Without one, the drill makes its own and removes it. [env: HAFAILOVER_LAB]",
 )
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep every run's ledger (one line of JSON per write) in DIR; else only a failed drill's are kept.",
+)
 @click.option("--list", "list_", is_flag=True, help="List the scenarios and leave.")
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
 )
-def command(scenarios: Sequence[str], runs: int, agents: str, lab_name: str | None, list_: bool, output: str) -> None:
+def command(
+    scenarios: Sequence[str],
+    runs: int,
+    agents: str,
+    lab_name: str | None,
+    keep: Path | None,
+    list_: bool,
+    output: str,
+) -> None:
     """Break the lab on purpose and count what a client lost.
 
     A client outside the cluster writes through the virtual address every 10 ms and remembers what was acknowledged.
@@ -71,7 +85,7 @@ def command(scenarios: Sequence[str], runs: int, agents: str, lab_name: str | No
     host.require()
     say = _Progress()
     with _interruptible(), _lab(lab_name, say) as lab:
-        done = _drill(lab, stacks.STACKS[agents](), [item for item in chosen for _ in range(runs)], say)
+        done = _drill(lab, stacks.STACKS[agents](), [item for item in chosen for _ in range(runs)], keep, say)
     click.echo(report.as_json(done) if output == "json" else report.as_table(done))
     if not all(run.ok for run in done):
         sys.exit(FAILED)
@@ -142,14 +156,16 @@ def _runs(name: str) -> bool:
     return found is not None and found.phase == state.UP and Lab.open(name).provider.alive()
 
 
-def _drill(lab: Lab, stack: stacks.Stack, scenarios: Sequence[Scenario], say: _Progress) -> list[Run]:
-    evidence = Path(tempfile.mkdtemp(prefix="hafailover-drill-"))
-    aim = target.of_lab(lab.name)
-    drill = Drill(lab, aim, stack, evidence, say)
+def _drill(
+    lab: Lab, stack: stacks.Stack, scenarios: Sequence[Scenario], keep: Path | None, say: _Progress
+) -> list[Run]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    evidence = keep or Path(tempfile.mkdtemp(prefix="hafailover-drill-"))
+    drill = Drill(lab, target.of_lab(lab.name), stack, evidence, say)
     done: list[Run] = []
     try:
-        say(f"agents: {stack.name}")
-        stack.install(lab, aim)
+        drill.begin()
         for number, item in enumerate(scenarios, 1):
             say.run = f"{number}/{len(scenarios)} {item.name}: "
             done.append(drill.run(item))
@@ -158,12 +174,8 @@ def _drill(lab: Lab, stack: stacks.Stack, scenarios: Sequence[Scenario], say: _P
     finally:
         say.run = ""
         with _undisturbed():
-            try:
-                drill.clean_up()
-            except HafailoverError as error:
-                say(f"the drill's tables and accounts are still there: {error}")
-            stack.remove(lab, aim)
-            if len(done) == len(scenarios) and all(run.ok for run in done):
+            drill.end()
+            if keep is None and len(done) == len(scenarios) and all(run.ok for run in done):
                 shutil.rmtree(evidence)
             else:
                 say(f"the ledgers are kept in {evidence}")

@@ -85,16 +85,16 @@ def clean_up(lab: Lab, primary: str) -> None:
 
 def health(lab: Lab, node: str, timeout: float = _TIMEOUT) -> Health:
     """Ask a server how it is; HafailoverError if it does not answer."""
-    answer = _run(
-        lab,
-        node,
-        ["mariadb", "--batch", "--skip-column-names"],
-        timeout,
-        "SELECT @@server_id, @@read_only, @@gtid_current_pos; SHOW SLAVE STATUS\\G",
-    )
-    head, _, tail = answer.partition("\n")
-    server_id, read_only, position = head.split("\t")
-    slave = dict(re.findall(r"^\s*(\w+): ?(.*)$", tail, re.MULTILINE))
+    query = "SELECT @@server_id, @@read_only, @@gtid_current_pos; SHOW SLAVE STATUS\\G"
+    return parse_health(_run(lab, node, ["mariadb", "--batch"], timeout, query))
+
+
+def parse_health(answer: str) -> Health:
+    """Read what the client program printed for the query of :func:`health`."""
+    _, _, answer = answer.partition("\n")
+    values, _, slave_status = answer.partition("\n")
+    server_id, read_only, position = values.split("\t")
+    slave = dict(re.findall(r"^\s*(\w+): ?(.*)$", slave_status, re.MULTILINE))
     lag = slave.get("Seconds_Behind_Master", "NULL")
     return Health(
         server_id=int(server_id),

@@ -68,12 +68,22 @@ class Drill:
             except HafailoverError as error:
                 return Run(scenario.name, self._stack.name, before.primary, None, problems=[str(error)])
 
-    def clean_up(self) -> None:
-        """Remove the drill's schema and accounts; HafailoverError if there is no primary to do it on."""
-        promoted = database.cluster(self._lab, self._target.database).promoted
-        if len(promoted) != 1:
-            raise HafailoverError(f"there is no one primary to drop the schema {database.SCHEMA} on")
-        database.clean_up(self._lab, promoted[0])
+    def begin(self) -> None:
+        """Put the agents in place; call once, before the first run."""
+        self._say(f"agents: {self._stack.name}")
+        self._stack.install(self._lab, self._target)
+
+    def end(self) -> None:
+        """Remove the drill's schema and accounts, and give the lab its own agents back; tells what could not be done."""
+        try:
+            if self._stack.writable:
+                promoted = database.cluster(self._lab, self._target.database).promoted
+                if len(promoted) != 1:
+                    raise HafailoverError("there is no one primary")
+                database.clean_up(self._lab, promoted[0])
+        except HafailoverError as error:
+            self._say(f"the schema {database.SCHEMA} and its accounts are still there: {error}")
+        self._stack.remove(self._lab, self._target)
 
     def _ready(self) -> Before:
         """Mend what an earlier run broke and wait until every server is in its place and in sync."""
