@@ -15,7 +15,9 @@ from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Agent, Context
 from hafailover.crm.pacemaker import PacemakerError
 
-_LOGIN_TIMEOUT = 5.0  # seconds; one look decides, a hung server is not waited for until the action's deadline
+# The lowered score already makes Pacemaker demote this instance and promote the peer. A failure code on top of it would have this
+# instance stopped and started first, with the peer waiting; the next, unpromoted monitor finds it dead and has it restarted.
+_HANDED_OVER = ocf.RUNNING_PROMOTED
 _SETTLE = 5.0  # seconds after a promotion in which scores are left alone: a change aborts the transition that brings the address
 
 agent = Agent(
@@ -97,6 +99,14 @@ agent.parameter(
     shortdesc="Longest stall",
     longdesc="How long commits may wait for a replica that does not answer before it is marked stale and the primary goes on alone.",
 )
+agent.parameter(
+    "patience",
+    type="time",
+    default="5s",
+    check=_positive,
+    shortdesc="Longest answer",
+    longdesc="How long the server may take to answer one look before it counts as hung.",
+)
 
 
 def _require(ctx: Context) -> None:
@@ -127,7 +137,7 @@ def _version(ctx: Context) -> tuple[int, ...]:
 
 
 def _login(ctx: Context) -> Connection:
-    return sql.local(ctx.params["socket"], ctx.deadline.bound(_LOGIN_TIMEOUT))
+    return sql.local(ctx.params["socket"], ctx.deadline.bound(ctx.params["patience"]))
 
 
 @contextlib.contextmanager
@@ -226,8 +236,8 @@ def monitor(ctx: Context) -> int:
     unit, cluster = Unit(ctx), Cluster(ctx)
     process = unit.process()
     if process is None:
-        if ctx.role == "Promoted":  # the unit's death hook has been faster, or it failed too
-            cluster.give_up("mariadbd is dead")
+        if ctx.role == "Promoted" and cluster.hand_over("mariadbd is dead and its unit has not reported it"):
+            return _HANDED_OVER
         return ocf.NOT_RUNNING
     try:
         with _login(ctx) as server:
@@ -251,8 +261,9 @@ def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, er
         return ocf.DEGRADED_PROMOTED if ctx.role == "Promoted" else ocf.DEGRADED
     if unit.state() == "activating":
         raise ocf.OcfError(ocf.ERR_GENERIC, "the server is still recovering")
-    if ctx.role == "Promoted":
-        cluster.give_up(f"mariadbd {process.pid} does not answer")
+    if ctx.role == "Promoted" and cluster.hand_over(f"killing mariadbd {process.pid}, which does not answer: {error}"):
+        unit.kill()
+        return _HANDED_OVER
     raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd {process.pid} runs but does not answer: {error}")
 
 

@@ -100,15 +100,17 @@ class Cluster:
         self.pacemaker.set_score(self.resource, self.node, score)
         return True
 
-    def give_up(self, why: str) -> None:
-        """Hand the primary's role to a replica that may have it, if there is one, before a failure is reported.
+    def hand_over(self, why: str) -> bool:
+        """Give the primary's role to a replica that may have it; True when that was begun just now.
 
-        With its score unchanged the failed server would be restarted and promoted in place, and the peer would wait for that.
+        With its score unchanged a failed server would be restarted and promoted in place, and the peer would wait for that. False when
+        there is no such replica, or the role was given up before and yet is still here: then the failure must be reported.
         """
         heir = successor(self.pacemaker, self.resource, self.node)
-        if heir:
-            self.pacemaker.set_score(self.resource, self.node, decide.SCORE_NEVER)
-            self._ctx.event("give-up", f"{heir} may take over: {why}", heir=heir)
+        if heir is None or not self.set_score(decide.SCORE_NEVER):
+            return False
+        self._ctx.event("hand-over", f"{heir} may take over: {why}", heir=heir)
+        return True
 
     def explain(self, reason: str | None) -> None:
         """Publish why this node cannot be promoted, and log it once, when it changes."""
