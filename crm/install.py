@@ -11,8 +11,10 @@ import importlib.util
 import os
 import pkgutil
 import shutil
+import struct
 import subprocess
 import sys
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -60,7 +62,8 @@ def agents() -> dict[str, Agent]:
 
 def install(root: Path) -> list[str]:
     """Write the launchers below ``root``, compile what they import; one line for each file. HafailoverError."""
-    cache = None if os.access(_package_dir() / "agents", os.W_OK) else CACHE_DIR
+    compiled = _compiled()
+    cache = None if compiled or os.access(_package_dir() / "agents", os.W_OK) else CACHE_DIR
     lines = []
     current = launchers(None if cache is None else Path("/") / cache)
     try:
@@ -73,7 +76,8 @@ def install(root: Path) -> list[str]:
                 lines.append(f"removed {path}, which is no longer part of hafailover")
     except OSError as error:
         raise _failure(error) from error
-    _compile(None if cache is None else root / cache)
+    if not compiled:
+        _compile(None if cache is None else root / cache)
     return lines
 
 
@@ -172,11 +176,31 @@ def _remove_empty(root: Path, directory: Path) -> None:
         directory = directory.parent
 
 
+def _sources() -> list[Path]:
+    """The directories whose modules a launcher may import."""
+    return [Path(package.__path__[0]) for package in (agents_package, crm_package, hooks_package)]
+
+
+def _compiled() -> bool:
+    """Whether everything has been compiled since it was last changed."""
+    for path in (path for directory in _sources() for path in directory.rglob("*.py")):
+        try:
+            # Magic number, flags (0: valid for the source's time and size), time, size
+            with open(importlib.util.cache_from_source(str(path)), "rb") as file:
+                header = file.read(16)
+        except OSError:
+            return False
+        status = path.stat()
+        numbers = struct.pack("<III", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+        if header != MAGIC_NUMBER + numbers:
+            return False
+    return True
+
+
 def _compile(cache: Path | None) -> None:
     """Compile now what Pacemaker would otherwise compile on every run: it may not be able to write the result."""
     option = [] if cache is None else ["-X", f"pycache_prefix={cache}"]
-    directories = [str(Path(package.__path__[0])) for package in (agents_package, crm_package, hooks_package)]
-    command = [_interpreter(), "-I", "-S", *option, "-m", "compileall", "-q", *directories]
+    command = [_interpreter(), "-I", "-S", *option, "-m", "compileall", "-q", *map(str, _sources())]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -70,12 +70,22 @@ def test_launcher_that_was_changed_is_mended(tmp_path: Path) -> None:
 def test_read_only_sources_are_compiled_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a node that sees the checkout read-only: without that, every monitor would compile its modules anew."""
     monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(install, "_compiled", lambda: False)
     install.install(tmp_path)
     assert "sys.pycache_prefix = '/var/cache/hafailover/pycache'" in (tmp_path / install.AGENTS_DIR / "vip").read_text()
     compiled = [name for name in files(tmp_path) if name.endswith(".pyc")]
     assert any(f"{CHECKOUT}/agents/ocf." in f"/{name}" for name in compiled)
     install.uninstall(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_compiled_already_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install.install(tmp_path)
+    assert install._compiled()
+    monkeypatch.setattr(install, "_interpreter", lambda: "/bin/false")
+    install.install(tmp_path)
+    monkeypatch.setattr(install, "MAGIC_NUMBER", b"old!")
+    assert not install._compiled()
 
 
 def test_hook_runs_with_an_empty_environment(tmp_path: Path) -> None:
@@ -127,5 +137,6 @@ def test_read_only_file_system(tmp_path: Path) -> None:
 
 def test_sources_that_do_not_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "_interpreter", lambda: "/bin/false")
+    monkeypatch.setattr(install, "_compiled", lambda: False)
     with pytest.raises(HafailoverError, match="cannot compile the agents"):
         install.install(tmp_path)
