@@ -31,7 +31,7 @@ def actions(agent: Agent) -> list[Action]:
 def metadata(agent: Agent) -> str:
     """The agent's meta-data document."""
     lines = [
-        '<?xml version="1.0" encoding="utf-8"?>',
+        '<?xml version="1.0"?>',
         '<!DOCTYPE resource-agent SYSTEM "ra-api-1.dtd">',
         f'<resource-agent name="{escape(agent.name)}" version="{escape(agent.version)}">',
         "<version>1.1</version>",
