@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 
 from hafailover.crm.errors import HafailoverError
 
@@ -69,3 +71,29 @@ def may_ask_cluster() -> bool:
         return grp.getgrnam("haclient").gr_gid in {*os.getgroups(), os.getegid()}
     except KeyError:
         return False
+
+
+@contextmanager
+def signals_as_interrupt() -> Iterator[None]:
+    """A closed terminal or a TERM takes the request back, just as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal(number, interrupt) for number in (SIGINT, SIGTERM, SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal(number, handler)
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """For the few steps that take something back: a second Ctrl-C does not stop them."""
+    previous = {number: signal(number, SIG_IGN) for number in (SIGINT, SIGTERM, SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal(number, handler)

@@ -133,7 +133,8 @@ class Service:
     """A database service.
 
     primary: the promoted node if there is exactly one. nodes: data nodes and their addresses, in the topology's order. journal: the
-    promotion journal, ``journal.NONE`` when there is none yet or it cannot be read, and then ``journal_error`` says why.
+    promotion journal, ``journal.NONE`` when there is none yet or it cannot be read, and then ``journal_error`` says why. reigns: node →
+    the epoch whose primary it became since it joined the cluster.
     credentials: path of the file with the replication account.
     """
 
@@ -144,6 +145,7 @@ class Service:
     journal: Journal
     journal_error: str
     instances: tuple[Instance, ...]
+    reigns: dict[str, int]
     nodes: dict[str, str]
     port: int
     credentials: str
@@ -246,7 +248,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything. idle: None when the coordinator did not say whether it is acting. unanswered: what could not be asked, and why."""
+    """Everything.
+
+    idle: None when the coordinator did not say whether it is acting. constraints: ids of all constraints. unanswered: what could not be
+    asked, and why.
+    """
 
     cluster: str
     seen_by: str
@@ -263,6 +269,7 @@ class Status:
     resources: tuple[Resource, ...]
     failures: tuple[Failure, ...]
     bans: tuple[Ban, ...]
+    constraints: tuple[str, ...]
     leftovers: tuple[Leftover, ...]
     unanswered: tuple[str, ...]
 

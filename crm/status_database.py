@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.decide import Replica, Standing
 from hafailover.agents.mariadb.journal import Journal, JournalError
-from hafailover.agents.mariadb.replication import addresses
+from hafailover.agents.mariadb.nodes import addresses
 from hafailover.crm.status import Instance, Service
 from hafailover.crm.status_facts import Facts, database_resources
 from hafailover.crm.status_xml import Running, flag, pairs
@@ -57,14 +57,30 @@ def _service(
     entry, wrong = read_journal(cib, name)
     incarnations = facts.published.get(f"hafailover-{name}-incarnation", {})
     reasons = facts.published.get(f"hafailover-{name}-why", {})
+    reigns = {
+        node: int(value)
+        for node, value in facts.published.get(f"hafailover-{name}-reign", {}).items()
+        if value.isdigit()
+    }
     there = {one.node: one for one in running.get(name, []) if one.node}
     instances = []
     for node in dict.fromkeys([*nodes, *there]):
         one = there.get(node)
-        score = _score(mon, name, node)
+        score = promotion_score(mon, name, node)
         alive = incarnations.get(node, "")
         standing, reason = _standing(
-            Standing(node, tuple(nodes), online & frozenset(nodes), quorate, entry, alive, 0, _WORKING, "", {}),
+            Standing(
+                node=node,
+                nodes=tuple(nodes),
+                online=online & frozenset(nodes),
+                quorate=quorate,
+                journal=entry,
+                incarnation=alive,
+                reigns=reigns,
+                replica=_WORKING,
+                state="",
+                positions=dict.fromkeys(nodes, ""),
+            ),
             one.role if one else "Stopped",
             score,
             reasons.get(node, ""),
@@ -93,6 +109,7 @@ def _service(
         journal=entry,
         journal_error=wrong,
         instances=tuple(instances),
+        reigns=reigns,
         nodes=nodes,
         port=int(params.get("port", "3306")) if params.get("port", "3306").isdigit() else 3306,
         credentials=params.get("credentials", ""),
@@ -108,7 +125,8 @@ def read_journal(cib: Element, resource: str) -> tuple[Journal, str]:
         return journal.NONE, str(error)
 
 
-def _score(mon: Element, resource: str, node: str) -> int | None:
+def promotion_score(mon: Element, resource: str, node: str) -> int | None:
+    """The promotion score of ``resource`` on ``node``, infinities as ±1000000, or None."""
     for attributes in mon.iterfind("node_attributes/node"):
         if attributes.get("name") != node:
             continue

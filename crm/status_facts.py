@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from hafailover.crm.pacemaker import Run
 
 COROSYNC_CONF = "/etc/corosync/corosync.conf"
-PUBLISHED = ("incarnation", "why")
-"""What the database agent publishes of each node that the status shows."""
+PUBLISHED = ("incarnation", "why", "reign")
+"""What the database agent publishes of each node that the status reads."""
 
 _NOT_CONNECTED = (
     102,

@@ -124,11 +124,10 @@ def _service(status: Status, service: Service) -> Iterator[Problem]:
 def _no_primary(status: Status, service: Service) -> Problem:
     if any(one.pending.lower().startswith("promot") for one in service.instances):
         return Problem(DOWN, f"{service.name} has no primary", "a promotion is under way")
-    away = [node.name for node in status.nodes if node.name in service.nodes and not node.online]
+    away = ", ".join(node.name for node in status.nodes if node.name in service.nodes and not node.online)
+    todo = f"bring back {away}" if away else ""
     if not status.managing:
         todo = "leave maintenance mode"
-    else:
-        todo = f"bring back {', '.join(away)}" if away else ""
     why = "; ".join(f"{one.node}: {one.reason or one.standing}" for one in service.instances)
     return Problem(DOWN, f"{service.name} has no primary", why or "no data node is configured", todo)
 

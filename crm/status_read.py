@@ -64,6 +64,7 @@ def read(facts: Facts) -> Status:
         resources=tuple(_resources(cib, running, databases | {address.id for address in addresses})),
         failures=tuple(_failures(mon, cib)),
         bans=tuple(_bans(mon)),
+        constraints=tuple(one.get("id", "") for one in cib.iterfind("configuration/constraints/*")),
         unanswered=facts.unanswered,
         leftovers=tuple(find_leftovers(cib, nodes, services, properties)),
     )
