@@ -100,16 +100,30 @@ class Pacemaker:
         text = self._tool(["crm_attribute", "-t", "crm_config", "-s", group, "-n", name, "-G", "-q"], absent="")
         return text or None
 
-    def write_property(self, group: str, name: str, value: str) -> None:
+    def property_on(self, node: str, group: str, name: str, timeout: float) -> str | None:
+        """The same property in the copy of the CIB that ``node`` holds; PacemakerError when it does not answer."""
+        xpath = f"//nvpair[@id='{group}-{name}']"
+        answer = self._run(["cibadmin", "-Q", "-N", node, "-A", xpath], timeout=timeout)
+        if answer.rc in _NOT_FOUND:
+            return None
+        _, marker, after = answer.out.partition(' value="')
+        if answer.rc != 0 or not marker:
+            raise PacemakerError(f"{node} does not show its copy of the CIB (cibadmin: {answer.rc})")
+        value = after.split('"', 1)[0]
+        for plain, escaped in reversed(_XML_ESCAPES):
+            value = value.replace(escaped, plain)
+        return value
+
+    def write_property(self, group: str, name: str, value: str, weight: int = 1) -> None:
         """Write a permanent cluster property, and make the copy that holds it win over every older one.
 
-        After a partition heals, the CIB with the higher version wins whichever side had quorum; raising ``admin_epoch`` in the very same
-        write is what makes this one win. Quorum is the caller's to check, before and after.
+        After a partition heals, the CIB with the higher version wins whichever side had quorum; raising ``admin_epoch`` by ``weight`` in
+        the very same write decides which. Quorum is the caller's to check, before and after.
         """
         for plain, escaped in _XML_ESCAPES:
             value = value.replace(plain, escaped)
         change = (
-            '<cib admin_epoch="admin_epoch++"><configuration><crm_config>'
+            f'<cib admin_epoch="admin_epoch+={weight}"><configuration><crm_config>'
             f'<cluster_property_set id="{group}"><nvpair id="{group}-{name}" name="{name}" value="{value}"/>'
             "</cluster_property_set></crm_config></configuration></cib>"
         )

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from hafailover.agents import __version__, ocf
 from hafailover.agents.mariadb import decide, gtid, replication, roles, semisync, sql
-from hafailover.agents.mariadb.cluster import Cluster, now
+from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.journal import Journal, JournalError
+from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Agent, Context
@@ -44,7 +45,7 @@ def _port(value: int) -> str | None:
 
 def _nodes(value: str) -> str | None:
     try:
-        replication.addresses(value)
+        addresses(value)
     except ValueError as error:
         return f"wrong: {error}"
     return None
@@ -120,7 +121,7 @@ def _require(ctx: Context) -> None:
         if not os.path.exists(ctx.params[name]):
             raise ocf.OcfError(ocf.ERR_INSTALLED, f"{name} {ctx.params[name]} does not exist on this node")
     replication.login(ctx.params["credentials"])
-    if ctx.node not in replication.addresses(ctx.params["nodes"]):
+    if ctx.node not in addresses(ctx.params["nodes"]):
         raise ocf.OcfError(ocf.ERR_CONFIGURED, f"{ctx.node} is not in the parameter nodes ({ctx.params['nodes']})")
 
 
@@ -192,7 +193,7 @@ def _stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, en
     wrong = None
     if entry.primary not in ("", cluster.node):
         replica = server.replica()
-        address = replication.addresses(ctx.params["nodes"]).get(entry.primary)
+        address = addresses(ctx.params["nodes"]).get(entry.primary)
         stopped = replica is not None and replica.io == "No" and not replica.sql and not replica.error
         if replica is None or replica.source != address or stopped:
             wrong = replication.follow(ctx, server, entry.primary)
@@ -244,10 +245,14 @@ def monitor(ctx: Context) -> int:
             writable = server.writable()
             if ctx.is_probe:
                 return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
-            with _sentences():
+            try:
                 if writable:
                     return _monitor_promoted(ctx, cluster, server)
                 return _monitor_unpromoted(ctx, cluster, unit, server)
+            except (PacemakerError, JournalError, Refused) as error:
+                # The cluster's trouble, not the server's: failing the server for it would add one trouble to the other.
+                ctx.log("warning", f"the server is well, but its standing could not be kept up to date: {error}")
+                return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
     except SqlError as error:
         return _unanswered(ctx, cluster, unit, process, error)
 
@@ -269,6 +274,13 @@ def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, er
 
 def _monitor_promoted(ctx: Context, cluster: Cluster, server: Connection) -> int:
     entry = cluster.journal()
+    recorded = cluster.recorded()
+    setback = decide.setback(entry, recorded)
+    if setback and recorded:
+        # Its replicas are stale until they are proved again: what an old copy says of them may be believed by one that reads it now.
+        entry = recorded.promoted(cluster.node, gtid.latest(server.state()), now())
+        cluster.record(entry)
+        ctx.event("record-again", f"{setback}; recorded again as epoch {entry.epoch}")
     if entry.primary != cluster.node:
         raise ocf.OcfError(
             ocf.FAILED_PROMOTED,

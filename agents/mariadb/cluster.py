@@ -12,11 +12,14 @@ from collections.abc import Sequence
 
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.journal import Journal, JournalError
+from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.ocf import Context, Result
-from hafailover.crm.pacemaker import Pacemaker
+from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 
 JOURNAL = "journal"
+_PROMOTION_WEIGHT = 2
+_PEER_COPY_TIMEOUT = 3.0  # seconds; a member that takes longer will leave the membership, and then does not matter
 
 
 class Refused(Exception):
@@ -32,6 +35,8 @@ class Cluster:
         self.pacemaker = Pacemaker(self._run)
         self._ctx = ctx
         self._group = f"hafailover-{ctx.instance}"
+        self._recorded = f"{RUN_DIR}/{ctx.instance}.journal"
+        self._nodes = tuple(addresses(ctx.params["nodes"]))
 
     def _run(self, argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> Result:
         # With this variable in its environment attrd_updater --query --all answers for this node alone (2.1.5): a peer's
@@ -45,19 +50,47 @@ class Cluster:
         return journal.read(self.pacemaker.property(self._group, JOURNAL))
 
     def record(self, entry: Journal) -> None:
-        """Write the journal so that it cannot be lost, or raise Refused: quorum, write, still quorum, read back."""
+        """Write the journal so that it cannot be lost, or raise Refused.
+
+        Quorum, write, still quorum, read back, also from every other data node that is a member: this node's copy is the first to have
+        the write, and a peer that never received it could be promoted on the older text. A peer that is no member has no quorum.
+        A primary that is being cut off can get one such write into its own copy, too late to be seen by the others; a promotion
+        weighs twice as much, so that this copy never wins over the successor's.
+        """
         before = self.pacemaker.quorate()
         if not before:
             raise Refused("this partition has no quorum")
-        self.pacemaker.write_property(self._group, JOURNAL, journal.write(entry))
+        weight = _PROMOTION_WEIGHT if entry.by == "promote" else 1
+        self.pacemaker.write_property(self._group, JOURNAL, journal.write(entry), weight)
         after = self.pacemaker.quorate()
         try:
-            seen = self.journal()
-        except JournalError as error:
+            copies = {self.node: self.journal(), **self._copies_of_peers()}
+        except (JournalError, PacemakerError) as error:
             raise Refused(str(error)) from None
-        refusal = decide.release_refusal(entry, self.node, before, after, seen)
+        refusal = decide.release_refusal(entry, self.node, before, after, copies)
         if refusal:
             raise Refused(refusal)
+        os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+        with open(self._recorded, "w") as file:
+            file.write(journal.write(entry))
+        if entry.by == "promote":
+            self.publish("reign", str(entry.epoch))
+
+    def recorded(self) -> Journal | None:
+        """What this node itself last recorded since it booted, or None."""
+        try:
+            with open(self._recorded) as file:
+                return journal.read(file.read())
+        except OSError:
+            return None
+
+    def _copies_of_peers(self) -> dict[str, Journal]:
+        members = self.pacemaker.members()
+        return {
+            name: journal.read(self.pacemaker.property_on(name, self._group, JOURNAL, _PEER_COPY_TIMEOUT))
+            for name in self._nodes
+            if name != self.node and name in members
+        }
 
     # -- what dies with the node -----------------------------------------------------------------------------------
 
@@ -82,10 +115,9 @@ class Cluster:
                 found[node] = position
         return found
 
-    def reign(self) -> int:
-        """The epoch whose primary this node became and since when it has not left the cluster, or 0."""
-        value = self.published("reign").get(self.node, "0")
-        return int(value) if value.isdigit() else 0
+    def reigns(self) -> dict[str, int]:
+        """The epoch whose primary each node became and since when it has not left the cluster."""
+        return {name: int(value) for name, value in self.published("reign").items() if value.isdigit()}
 
     def set_score(self, score: int) -> bool:
         """Set this node's promotion score if it differs; True when it was changed.

@@ -59,7 +59,7 @@ class Standing(NamedTuple):
 
     node: this node. nodes: all data nodes in the topology's order. online: those of them that are members now.
     quorate: whether this partition has quorum. journal: as read from the CIB. incarnation: of this node's server.
-    reign: the epoch whose primary this node has been without leaving the cluster since, or 0. replica: None when
+    reigns: node → the epoch whose primary it became, gone when it leaves the cluster. replica: None when
     replication is not configured. state: own ``@@gtid_binlog_state`` joined with ``@@gtid_slave_pos``. positions: what each data node has
     published for an election (received position; on a first start its whole state).
     """
@@ -70,7 +70,7 @@ class Standing(NamedTuple):
     quorate: bool
     journal: Journal
     incarnation: str
-    reign: int
+    reigns: Mapping[str, int]
     replica: Replica | None
     state: str
     positions: Mapping[str, str]
@@ -81,6 +81,11 @@ def promotion_refusal(facts: Standing) -> str | None:
     journal = facts.journal
     if not facts.quorate:
         return "this partition has no quorum"
+    for name, epoch in facts.reigns.items():
+        if epoch > journal.epoch:
+            return (
+                f"{name} was promoted in epoch {epoch}, but the journal is of epoch {journal.epoch}: an older copy won"
+            )
     if not journal.epoch:
         return _first_primary_refusal(facts)
     if journal.primary == facts.node:
@@ -128,7 +133,7 @@ def _first_primary_refusal(facts: Standing) -> str | None:
 
 def _last_primary_refusal(facts: Standing) -> str | None:
     """The last primary returns: its own CIB copy counts only if nobody can have been promoted since."""
-    if facts.reign == facts.journal.epoch:
+    if facts.reigns.get(facts.node) == facts.journal.epoch:
         return None
     absent = [name for name in facts.nodes if name not in facts.online]
     if absent:
@@ -269,20 +274,34 @@ def degrade_reason(semi: SemiSync, patience: float) -> str | None:
 
 
 def release_refusal(
-    journal: Journal, node: str, quorate_before: bool, quorate_after: bool, read_back: Journal
+    written: Journal, node: str, quorate_before: bool, quorate_after: bool, copies: Mapping[str, Journal]
 ) -> str | None:
-    """Say why waiting commits must not be released after ``journal`` was written, or None.
+    """Say why what relies on ``written`` (releasing waiting commits, opening for writes) must not be done, or None.
 
     A node without quorum accepts a CIB write and returns success, applied to its own copy alone: so quorum before, quorum after,
-    and the text read back.
+    and the text read back from each member's copy (node → journal).
     """
     if not (quorate_before and quorate_after):
         return "no quorum: the mark may be in this node's copy alone"
-    if read_back != journal:
-        return f"the journal reads back as epoch {read_back.epoch} of {read_back.primary}, not as written"
-    if journal.primary != node:
-        return f"{journal.primary} is the recorded primary, not {node}"
+    for name, copy in copies.items():
+        if copy != written:
+            return f"{name} does not have the mark yet, its journal is of epoch {copy.epoch} ({copy.by})"
+    if written.primary != node:
+        return f"{written.primary} is the recorded primary, not {node}"
     return None
+
+
+def setback(seen: Journal, recorded: Journal | None) -> str | None:
+    """Say how the journal that a primary sees is older than the one it recorded itself, or None.
+
+    Only the primary writes during its reign, so any other text of its epoch or an earlier one is an old copy of the CIB that has
+    won after a partition. A later epoch is a successor's, and no setback.
+    """
+    if recorded is None or seen == recorded or seen.epoch > recorded.epoch:
+        return None
+    return (
+        f"the journal has gone back to epoch {seen.epoch} of {seen.primary or 'nobody'} ({seen.by or 'never written'})"
+    )
 
 
 class Peer(NamedTuple):

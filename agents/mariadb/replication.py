@@ -10,6 +10,7 @@ from typing import NamedTuple
 from hafailover.agents import ocf
 from hafailover.agents.mariadb import decide, gtid, sql
 from hafailover.agents.mariadb.decide import Peer
+from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Context
 
@@ -47,20 +48,6 @@ def login(path: str) -> Login:
     if not fields.get("user") or not fields.get("password"):
         raise ocf.OcfError(ocf.ERR_CONFIGURED, f"{path} has no user and password in its [replication] section")
     return Login(fields["user"], fields["password"])
-
-
-def addresses(nodes: str) -> dict[str, str]:
-    """Parse ``"db1:10.0.0.1 db2:[fd00::2]"`` into node → address, in order; ValueError names the bad entry."""
-    found = {}
-    for entry in nodes.split():
-        name, _, address = entry.partition(":")
-        address = address.strip("[]")
-        if not name or not address:
-            raise ValueError(f"{entry!r} is not name:address")
-        if name in found:
-            raise ValueError(f"{name} is listed twice")
-        found[name] = address
-    return found
 
 
 def connect(ctx: Context, node: str) -> Connection:

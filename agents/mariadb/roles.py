@@ -9,6 +9,7 @@ from hafailover.agents.mariadb import decide, gtid, replication, semisync
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import STATEMENT_TIMEOUT, Connection, SqlError
 from hafailover.agents.ocf import Context
@@ -27,7 +28,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
 
     ``hint``: the result only becomes a score, so quorum is left to Pacemaker; promote itself asks for everything again.
     """
-    nodes = tuple(replication.addresses(ctx.params["nodes"]))
+    nodes = tuple(addresses(ctx.params["nodes"]))
     process = unit.process()
     alone = journal.primary in ("", cluster.node)
     online = frozenset(cluster.pacemaker.members()) if alone or len(nodes) > 2 else frozenset(nodes)
@@ -45,7 +46,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         quorate=True if hint else cluster.pacemaker.quorate(),
         journal=journal,
         incarnation=process.incarnation if process else "",
-        reign=cluster.reign() if journal.primary == cluster.node else 0,
+        reigns=cluster.reigns() if alone or not hint else {},
         replica=replica,
         state=state,
         positions=positions,
@@ -71,7 +72,6 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     if server.writable() and journal.primary == cluster.node:
         return ocf.SUCCESS
     journal = _claim(ctx, cluster, unit, server, journal)
-    cluster.publish("reign", str(journal.epoch))
     server.run("STOP SLAVE")
     server.run("RESET SLAVE ALL")
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=OFF")

@@ -12,6 +12,7 @@ import time
 from hafailover.agents.mariadb import decide, gtid, replication
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Context
@@ -24,7 +25,7 @@ _GRACE = 0.3  # seconds: a replica that reconnects within this is not called los
 
 def tend(ctx: Context, cluster: Cluster, server: Connection, journal: Journal) -> str | None:
     """Degrade or regain as the facts ask for; return what is degraded now, or None when every peer is in sync."""
-    peers = [name for name in replication.addresses(ctx.params["nodes"]) if name != cluster.node]
+    peers = [name for name in addresses(ctx.params["nodes"]) if name != cluster.node]
     if not peers:
         return None
     reason = _degrade_reason(ctx, server)

@@ -44,7 +44,7 @@ def replica(words: list[str]) -> decide.Replica:
 def standing(lines: list[str]) -> decide.Standing:
     known: dict[str, Any] = {
         "nodes": ("db1", "db2"), "online": frozenset(), "quorate": True, "journal": journal.NONE,
-        "incarnation": None, "reign": 0, "replica": None, "state": None, "positions": {},
+        "incarnation": None, "reigns": {}, "replica": None, "state": None, "positions": {},
     }  # fmt: skip
     for line in lines:
         word, _, rest = line.partition(" ")
@@ -64,7 +64,8 @@ def standing(lines: list[str]) -> decide.Standing:
             name, _, position = rest.partition(" ")
             known["positions"][name] = position
         elif word == "reign":
-            known["reign"] = int(rest)
+            name, _, epoch = rest.partition(" ")
+            known["reigns"][name] = int(epoch)
         elif word in ("state", "incarnation"):
             known[word] = rest
         else:

@@ -66,14 +66,31 @@ def test_degrade_only_for_a_reason() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(False, True), (True, False), (False, False)])
 def test_nothing_is_released_without_quorum(before: bool, after: bool) -> None:
-    assert "no quorum" in (decide.release_refusal(ENTRY, "db1", before, after, ENTRY) or "")
+    assert "no quorum" in (decide.release_refusal(ENTRY, "db1", before, after, {"db1": ENTRY}) or "")
 
 
 def test_nothing_is_released_on_a_mark_that_did_not_hold() -> None:
-    assert decide.release_refusal(ENTRY, "db1", True, True, ENTRY) is None
+    assert decide.release_refusal(ENTRY, "db1", True, True, {"db1": ENTRY, "db2": ENTRY}) is None
     other = ENTRY._replace(epoch=4, primary="db2")
-    assert "reads back" in (decide.release_refusal(ENTRY, "db1", True, True, other) or "")
-    assert "recorded primary" in (decide.release_refusal(other, "db1", True, True, other) or "")
+    assert "does not have the mark" in (decide.release_refusal(ENTRY, "db1", True, True, {"db1": other}) or "")
+    assert "recorded primary" in (decide.release_refusal(other, "db1", True, True, {"db1": other}) or "")
+
+
+def test_nothing_is_released_on_a_mark_that_a_member_has_not_received() -> None:
+    older = ENTRY._replace(sync={"db2": "b.2.2"})
+    mark = ENTRY.degraded(frozenset({"db2"}), 1001.0)
+    assert "db2 does not have the mark" in (
+        decide.release_refusal(mark, "db1", True, True, {"db1": mark, "db2": older}) or ""
+    )
+
+
+def test_only_an_older_journal_is_a_setback() -> None:
+    assert decide.setback(ENTRY, None) is None
+    assert decide.setback(ENTRY, ENTRY) is None
+    assert decide.setback(ENTRY.promoted("db2", "0-1-60", 2000.0), ENTRY) is None
+    marked = ENTRY.degraded(frozenset({"db2"}), 1001.0)
+    assert "epoch 3 of db1 (regain)" in (decide.setback(ENTRY, marked) or "")
+    assert "epoch 0 of nobody" in (decide.setback(journal.NONE, ENTRY) or "")
 
 
 def test_what_counts_as_in_sync() -> None:
