@@ -37,6 +37,11 @@ ACTIONS: Mapping[str, schema.Schema] = {
         {"node": schema.text("The next primary."), "within": _WITHIN},
         ["node"],
     ),
+    "sql": schema.mapping(
+        "Run statements as root on a server, past the address.",
+        {"node": _NODE, "statements": schema.text("What to run.")},
+        ["node", "statements"],
+    ),
     "wait": schema.mapping(
         "Go on when something has happened; the run fails if it does not.",
         {
@@ -49,7 +54,7 @@ ACTIONS: Mapping[str, schema.Schema] = {
 }
 """What a step may do, with the parameters of each."""
 
-FAULTS = frozenset(("kill", "power-off", "cut", "switchover"))
+FAULTS = frozenset(("kill", "power-off", "cut", "switchover", "sql"))
 """The steps that disturb the service: the first of them in a run is the fault that times count from."""
 
 # The one parameter that a step written in short form gives: "cut: primary".

@@ -63,6 +63,7 @@ class Steps:
             "cut": lambda step: self._lab.cut(self._node(step)),
             "heal": lambda step: self._lab.heal(self._node(step)),
             "switchover": self._switchover,
+            "sql": self._sql,
             "wait": self._wait,
         }[step.action]
         action(step)
@@ -98,6 +99,9 @@ class Steps:
 
     def _switchover(self, step: Step) -> None:
         self._stack.switchover(self._lab, self._target, self._node(step), step.seconds("within"))
+
+    def _sql(self, step: Step) -> None:
+        database.sql(self._lab, self._node(step), step.parameters["statements"])
 
     def _wait(self, step: Step) -> None:
         node, within = self._node(step), step.seconds("within")
