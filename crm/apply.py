@@ -5,6 +5,7 @@ The patch names the CIB version it was made from, so the cluster itself refuses 
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Callable
@@ -42,9 +43,7 @@ class Plan:
     @property
     def needed(self) -> bool:
         """Whether the CIB would change at all (the record of an apply counts too)."""
-        return etree.tostring(self.live.find("configuration"), method="c14n") != etree.tostring(
-            self.tree.find("configuration"), method="c14n"
-        )
+        return _canonical(self.live) != _canonical(self.tree)
 
     @property
     def disruptive(self) -> tuple[simulate.Effect, ...]:
@@ -113,27 +112,26 @@ def _complaints(text: str) -> list[str]:
     return [line for line in words if line.startswith(("error:", "warning:"))]
 
 
-def commit(topology: Topology, agreed: Plan) -> Plan:
-    """Patch the cluster as ``agreed``; the plan that was carried out, which is the same but for the version.
+def commit(topology: Topology, agreed: Plan) -> None:
+    """Patch the cluster as ``agreed``.
 
-    RefusedError when somebody else changes the configuration so that the plan no longer holds.
+    RefusedError when somebody else has changed the configuration since, so that the plan no longer holds.
     """
-    current = agreed
     for attempt in range(ATTEMPTS):
-        if attempt:
-            # A short wait lets a burst of monitor results pass.
-            time.sleep(0.05 * attempt)
-            current = plan(topology, live_cib())
+        # A short wait lets a burst of monitor results pass.
+        time.sleep(0.05 * attempt)
+        live = live_cib()
+        if _canonical(live) != _canonical(agreed.live):
+            current = plan(topology, live)
             if current.changes != agreed.changes or current.disruptive != agreed.disruptive:
                 raise RefusedError(
                     "somebody else changed the cluster's configuration at the same time, so the plan no longer holds; "
                     "nothing was changed by this command. Run it again to see what is left to do"
                 )
-            if not current.needed:
-                return current
-        result = _patch(current)
+            agreed = current
+        result = _patch(live, agreed.tree)
         if result.rc == 0:
-            return current
+            return
         if result.rc == _TIMED_OUT:
             raise HafailoverError(
                 "the cluster did not answer the change in time, so it may or may not be in; run hafailover apply again"
@@ -145,13 +143,20 @@ def commit(topology: Topology, agreed: Plan) -> Plan:
     )
 
 
-def _patch(current: Plan) -> local.Result:
-    new = current.tree
-    new.set("epoch", str(int(current.live.get("epoch", "0")) + 1))
+def _canonical(root: Any) -> bytes:
+    return bytes(etree.tostring(root.find("configuration"), method="c14n"))
+
+
+def _patch(live: Any, wanted: Any) -> local.Result:
+    """Patch exactly the version ``live`` of the CIB so that it has the configuration of ``wanted``."""
+    new = copy.deepcopy(live)
+    new.replace(new.find("configuration"), copy.deepcopy(wanted.find("configuration")))
+    # The version is part of the patch; this is how the cluster would count it.
+    new.set("epoch", str(int(live.get("epoch", "0")) + 1))
     new.set("num_updates", "0")
     with tempfile.TemporaryDirectory(prefix="hafailover-") as scratch:
         before, after, patch = (Path(scratch, name) for name in ("live.xml", "new.xml", "patch.xml"))
-        before.write_bytes(etree.tostring(current.live))
+        before.write_bytes(etree.tostring(live))
         after.write_bytes(etree.tostring(new))
         made = local.run(["crm_diff", "--cib", "--original", str(before), "--new", str(after)], TOOL_TIMEOUT)
         if made.rc not in (0, 1):

@@ -66,19 +66,17 @@ def refusal(name: str, value: Any) -> str | None:
     for never, reason in _NEVER.items():
         if plain == never or (never.endswith("*") and plain.startswith(never[:-1])):
             return reason
-    if plain not in _ONLY and plain.startswith(("skip_", "disable_")):
-        target = plain.partition("_")[2]
-        if target in _NEVER:
-            return _NEVER[target]
-        plain, word = target, "0" if word in _ON else "1"
+    negation, _, target = plain.partition("_")
+    if plain not in _ONLY and negation in ("skip", "disable") and target in _ONLY:
+        return None if word in _OFF else f"turns {target} off: {_ONLY[target][1]}"
     if plain not in _ONLY:
         return None
     allowed, reason = _ONLY[plain]
     if plain == "log_bin":
         # A name is a name for the files, which a server that is taken over may need.
-        return f"cannot be {value}: {reason}" if word in _OFF else None
-    good = _ON - {""} if allowed == "ON" else {allowed.lower()}
-    return None if word in good or (word == "" and allowed == "ON") else f"must be {allowed}, not {value}: {reason}"
+        return f"turns log_bin off: {reason}" if word in _OFF else None
+    good = _ON if allowed == "ON" else {allowed.lower()}
+    return None if word in good else f"must be {allowed}, not {value}: {reason}"
 
 
 def pid_file(socket: str) -> str:

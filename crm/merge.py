@@ -152,6 +152,8 @@ class _Merge:
             self._settings(live, wanted)
             for member in wanted.iterchildren(*_RESOURCES):
                 self._member(live, member)
+            if live.tag == "group":
+                self._sort_group(live, [member.get("id") for member in wanted.iterchildren("primitive")])
         return live
 
     def _add_resource(self, wanted: Any, previous: Any) -> Any:
@@ -161,6 +163,11 @@ class _Merge:
             if existing is not None:
                 # A resource that stood alone becomes the member of a clone or group: it moves with all it has.
                 original = next(one for one in wanted if one.get("id") == member.get("id"))
+                if existing.getparent().tag != "resources":
+                    raise RefusedError(
+                        f"{member.get('id')} is inside {existing.getparent().get('id')} in the cluster, and the topology "
+                        f"makes it part of {new.get('id')}; take it out of there first, or rename the service"
+                    )
                 existing.getparent().remove(existing)
                 new.replace(member, existing)
                 self._resource(original, None)
@@ -186,6 +193,16 @@ class _Merge:
                 f"{live.get('id')} in the cluster does not hold {member.get('id')} as the topology makes it; "
                 "somebody has rearranged it, put it back or rename the service"
             )
+
+    def _sort_group(self, live: Any, wanted: list[str]) -> None:
+        """Put our members of a group into our order, in the places they hold; others' members stay where they are."""
+        ours = [child for child in live if child.get("id") in set(wanted)]
+        if [child.get("id") for child in ours] == wanted:
+            return
+        places = [live.index(child) for child in ours]
+        for place, name in zip(places, wanted):
+            live.insert(place, self._resources[name])
+        self._say("change", f"order of the group {live.get('id')}", " ".join(wanted))
 
     def _settings(self, live: Any, wanted: Any) -> None:
         name = live.get("id")

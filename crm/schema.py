@@ -186,7 +186,17 @@ def problems(data: Any, schema: Schema, base: Path_ = ()) -> list[Problem]:
             if problem.path not in seen:
                 seen.add(problem.path)
                 found.append(problem)
-    return found
+    return _without_echo(found)
+
+
+def _without_echo(found: list[Problem]) -> list[Problem]:
+    """A mistyped key is also a missing one; only the first of the two sentences helps."""
+    meant = {
+        (*problem.path[:-1], problem.message.rpartition("did you mean ")[2].strip("'?"))
+        for problem in found
+        if problem.message.startswith("unknown key") and "did you mean" in problem.message
+    }
+    return [problem for problem in found if problem.path not in meant or not problem.message.startswith("is missing")]
 
 
 def _explain(error: Any, here: Path_) -> list[Problem]:

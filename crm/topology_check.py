@@ -170,10 +170,12 @@ def _services(topology: Topology) -> Iterator[Problem]:
         for problem in kind.check(service, topology):
             yield Problem((*here, *problem.path), problem.message)
         for what, value in kind.claims(service):
-            for node in service.nodes:
-                owner = claimed.setdefault((node, what, value), service.name)
-                if owner != service.name:
-                    yield Problem((*here, what), f"{value} is used by service {owner} on {node} too")
+            owners = {node: claimed.setdefault((node, what, value), service.name) for node in service.nodes}
+            shared = [node for node, owner in owners.items() if owner != service.name]
+            if shared:
+                yield Problem(
+                    (*here, what), f"{value} is used by service {owners[shared[0]]} on {', '.join(shared)} too"
+                )
 
 
 def _names(topology: Topology) -> Iterator[Problem]:

@@ -1,4 +1,8 @@
-"""crmsh text, for ``crm configure load update``; it loads to the same CIB as the format cib writes."""
+"""crmsh text, for ``crm configure load update``; it loads to the same CIB as the format cib writes.
+
+Nodes without attributes are left out: the cluster knows them from corosync.conf, and a node line would end a standby.
+There are no comments in the text, because crmsh would put them into the CIB.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +26,6 @@ from hafailover.crm.model import (
     Verbatim,
 )
 
-_HEADER = """\
-# Load into a running cluster with:  crm configure load update FILE
-# Nodes are not listed: the cluster knows them from corosync.conf, and a node line would end a standby.
-"""
 _KINDS = {"instance_attributes": "params", "meta_attributes": "meta", "utilization": "utilization"}
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+,-]+")
 
@@ -44,7 +44,11 @@ def text(configuration: Configuration) -> str:
     lines += _named_sets("rsc_defaults", configuration.rsc_defaults)
     lines += _named_sets("op_defaults", configuration.op_defaults)
     lines += [line for _, xml in configuration.others for line in _section(xml)]
-    return _HEADER + "\n".join(lines) + "\n"
+    written = "\n".join(lines) + "\n"
+    if not written.isascii():
+        found = next(character for character in written if not character.isascii())
+        raise UsageError(f"crmsh garbles what is not ASCII ({found!r}); write the configuration with --format cib")
+    return written
 
 
 def _primitives(resource: Any) -> Iterable[Primitive]:

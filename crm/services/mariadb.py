@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hafailover.agents.mariadb.decide import unsupported_version
 from hafailover.crm import mariadb_options, model
 from hafailover.crm.files import RenderedFile
 from hafailover.crm.schema import (
@@ -12,6 +13,7 @@ from hafailover.crm.schema import (
     address,
     duration,
     mapping,
+    milliseconds,
     number,
     path,
     scalars,
@@ -23,16 +25,6 @@ from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
-
-# GTID state and semi-synchronous replication have been in the server in their present form since this version.
-OLDEST = (10, 5)
-
-_UPGRADE = (
-    "MariaDB {found} is older than 10.5, the oldest this agent can keep safe (SLAVE MONITOR and REPLICATION * ADMIN "
-    "grants, and binlog truncation on rejoin, are missing). Upgrade one release series at a time, replicas first, "
-    "running mariadb-upgrade after each: {path}"
-)
-_SERIES = ("5.5", "10.0", "10.1", "10.2", "10.3", "10.4", "10.5", "10.6", "10.11")
 
 
 class MariaDB(ServiceType):
@@ -63,7 +55,7 @@ class MariaDB(ServiceType):
         "binary": path("the server program; found when not given"),
         "user": text("system user the server runs as", default="mysql", pattern=r"^[a-z_][a-z0-9_-]{0,31}$"),
         "stall": duration("how long a commit may wait for a replica before the replica is given up"),
-        "max_lag": duration("a replica further behind is not promoted in a planned switchover"),
+        "patience": duration("how long the server may take to answer one look before it counts as hung"),
         "options": scalars("further server options, as in my.cnf", default={}),
     }
 
@@ -71,11 +63,12 @@ class MariaDB(ServiceType):
         """Version, options that would break the promise, and the number of replicas."""
         version = service.options.get("version")
         if version is not None:
-            numbers = tuple(int(part) for part in str(version).split("."))
-            if (*numbers, 0)[:2] < OLDEST:
-                series = ".".join(str(part) for part in (*numbers, 0)[:2])
-                later = [known for known in _SERIES if tuple(map(int, known.split("."))) > numbers[:2]]
-                yield Problem(("version",), _UPGRADE.format(found=version, path=" → ".join((series, *later))))
+            refused = unsupported_version(tuple(int(part) for part in (f"{version}.0").split(".")[:3]))
+            if refused:
+                yield Problem(("version",), refused)
+        for key in ("stall", "patience"):
+            if key in service.options and milliseconds(service.options[key]) == 0:
+                yield Problem((key,), "must be longer than nothing")
         if len(service.nodes) < 2 and len(topology.nodes) > 1:
             yield Problem(("on",), "names a single node; without a second one there is nothing to fail over to")
         for name, value in service.options["options"].items():
@@ -105,7 +98,7 @@ class MariaDB(ServiceType):
                 params[key] = str(options[key])
         if "socket" in params:
             params["pid_file"] = mariadb_options.pid_file(options["socket"])
-        for key in ("stall", "max_lag"):
+        for key in ("stall", "patience"):
             if key in options:
                 params[key] = seconds(options[key])
         operations = (
