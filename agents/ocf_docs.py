@@ -13,7 +13,7 @@ def page(agent: Agent) -> str:
         f"# ocf:hafailover:{agent.name}",
         "<!-- Made by `hafailover docs` from the agent's declaration; change it there. -->",
         f"{agent.shortdesc}.",
-        agent.longdesc.strip(),
+        ocf_xml.filled(agent.longdesc),
         "## Parameters",
         "\n".join(
             [

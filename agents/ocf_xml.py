@@ -9,11 +9,25 @@ if TYPE_CHECKING:
     from hafailover.agents.ocf import Action, Agent, Parameter
 
 _ORDER = ("start", "stop", "promote", "demote", "notify", "monitor", "reload", "meta-data", "validate-all")
+_WIDTH = 100
 
 
 def escape(text: str) -> str:
     """``text`` for use between tags and inside double quotes."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def filled(text: str) -> str:
+    """Paragraphs with lines of readable length: crmsh shows them as they are."""
+    paragraphs = []
+    for paragraph in text.strip().split("\n\n"):
+        lines = [""]
+        for word in paragraph.split():
+            if lines[-1] and len(lines[-1]) + len(word) >= _WIDTH:
+                lines.append("")
+            lines[-1] += (" " if lines[-1] else "") + word
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
 
 
 def actions(agent: Agent) -> list[Action]:
@@ -35,7 +49,7 @@ def metadata(agent: Agent) -> str:
         '<!DOCTYPE resource-agent SYSTEM "ra-api-1.dtd">',
         f'<resource-agent name="{escape(agent.name)}" version="{escape(agent.version)}">',
         "<version>1.1</version>",
-        f'<longdesc lang="en">\n{escape(agent.longdesc.strip())}\n</longdesc>',
+        f'<longdesc lang="en">\n{escape(filled(agent.longdesc))}\n</longdesc>',
         f'<shortdesc lang="en">{escape(agent.shortdesc)}</shortdesc>',
         "<parameters>",
         *(_parameter(parameter) for parameter in agent.parameters.values()),
@@ -56,7 +70,7 @@ def _parameter(parameter: Parameter) -> str:
     return (
         f'<parameter name="{escape(parameter.name)}" required="{int(parameter.required)}"'
         f' unique="{int(parameter.unique)}">\n'
-        f'<longdesc lang="en">\n{escape(parameter.longdesc.strip())}\n</longdesc>\n'
+        f'<longdesc lang="en">\n{escape(filled(parameter.longdesc))}\n</longdesc>\n'
         f'<shortdesc lang="en">{escape(parameter.shortdesc)}</shortdesc>\n'
         f'<content type="{kind}"{default}/>\n'
         "</parameter>"

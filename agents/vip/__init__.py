@@ -117,7 +117,7 @@ agent.parameter(
 )
 
 
-@agent.action("monitor", timeout="20s", interval="10s", depth=0)
+@agent.action("monitor", timeout="20s", interval="10s")
 def monitor(ctx: Context) -> int:
     """SUCCESS, NOT_RUNNING, ERR_GENERIC if nobody can reach the address, DEGRADED if another machine has it, too."""
     wanted = Wanted(ctx.params)
