@@ -73,10 +73,19 @@ def labs() -> set[str]:
 
 
 def create(lab: str, node: str) -> list[Path]:
-    """Make the groups of a node, ready to be entered; return the ``cgroup.procs`` files to enter them by."""
+    """Make the groups of a node, ready to be entered; return the ``cgroup.procs`` files to enter them by.
+
+    UsageError where the host does not allow it.
+    """
     entrances = []
     for directory in directories(lab, node):
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"the lab cannot make cgroups ({directory}: {error.strerror}); inside of a container it needs a "
+                "privileged one with a writable /sys/fs/cgroup."
+            ) from error
         entrances.append(directory / "cgroup.procs")
     return entrances
 

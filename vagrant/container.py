@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hafailover.crm.errors import HafailoverError, UsageError
-from hafailover.vagrant import cgroups
+from hafailover.vagrant import cgroups, host
 from hafailover.vagrant.host import ENVIRONMENT, labs_dir, package_root, wait
 from hafailover.vagrant.plan import Plan
 from hafailover.vagrant.provider import NodeState, PowerEvent, Progress
@@ -25,6 +25,8 @@ BOOTSTRAP = (
 )
 
 _DAEMON_GROUP = "powerd"
+# File systems that overlayfs refuses as its writable side.
+_NO_UPPER = ("overlay", "nfs", "nfs4", "vfat", "fuse", "fuseblk")
 _REQUEST_TIMEOUT = 90.0
 # sockaddr_un holds 108 bytes, one of them the final zero.
 _SOCKET_PATH_LIMIT = 107
@@ -144,6 +146,11 @@ class Containers:
             raise UsageError(
                 f"{self.directory} is too long a path for the lab's unix sockets (107 bytes in all): "
                 "set HAFAILOVER_LAB_DIR to a shorter one."
+            )
+        if host.filesystem(self.directory) in _NO_UPPER:
+            raise UsageError(
+                f"{labs_dir()} is on {host.filesystem(self.directory)}, which cannot hold the nodes' disks (the upper "
+                "side of an overlay): set HAFAILOVER_LAB_DIR to a directory on ext4, xfs, btrfs or tmpfs."
             )
 
     def _request(self, request: dict[str, Any], timeout: float = _REQUEST_TIMEOUT) -> dict[str, Any]:

@@ -76,6 +76,19 @@ def package_root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+def filesystem(path: Path) -> str:
+    """The type of the file system that ``path``, or its nearest directory that exists, is on."""
+    while not path.exists():
+        path = path.parent
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        if before.split()[2] == wanted:
+            return after.split()[0]
+    return "unknown"
+
+
 def run(
     argv: Sequence[str],
     *,
