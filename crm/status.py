@@ -21,7 +21,10 @@ NOTE = "NOTE"
 
 @dataclass(frozen=True)
 class Node:
-    """A cluster node. ``kind`` is member or remote; ``coordinator`` is Pacemaker's DC."""
+    """A cluster node.
+
+    pending: joining. stopped: its Pacemaker was stopped in good order. coordinator: it is the DC. kind: member or remote.
+    """
 
     name: str
     id: str
@@ -29,6 +32,7 @@ class Node:
     standby: bool
     maintenance: bool
     pending: bool
+    stopped: bool
     unclean: bool
     shutting_down: bool
     coordinator: bool
@@ -37,14 +41,15 @@ class Node:
     @property
     def usable(self) -> bool:
         """Whether it can run resources now."""
-        return self.online and not (
-            self.standby or self.maintenance or self.pending or self.unclean or self.shutting_down
-        )
+        hindered = self.standby or self.maintenance or self.pending or self.unclean or self.shutting_down
+        return self.online and not hindered
 
     @property
     def words(self) -> str:
         """Its state for a person: ``online``, ``online, standby``, ``offline, waits to be fenced`` …"""
         state = "joining" if self.pending else "online" if self.online else "offline"
+        if self.stopped:
+            state = "Pacemaker stopped"
         flags = (
             (self.unclean, "waits to be fenced"),
             (self.standby, "standby"),
@@ -56,10 +61,11 @@ class Node:
 
 @dataclass(frozen=True)
 class QuorumDevice:
-    """The quorum device that corosync.conf names; ``voting`` is None when corosync could not be asked."""
+    """The quorum device that corosync.conf names. running: its daemon on this node. voting: for this node. None: corosync did not tell."""
 
     model: str
     host: str
+    running: bool | None
     voting: bool | None
 
 
@@ -112,7 +118,7 @@ class Fencing:
 class Instance:
     """A database server on one node.
 
-    role: Promoted, Unpromoted, Stopped, Starting …. pending: the action under way, or "". score: its promotion score, or None.
+    role: Promoted, Unpromoted or Stopped. pending: the action under way (``promoting`` …), or "". score: its promotion score, or None.
     standing: ``primary``, ``in sync``, ``cannot be promoted``, ``stopped`` or ``unknown``, and ``reason`` says why it is not better.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
 from hafailover.agents.mariadb import decide, journal
@@ -11,7 +11,7 @@ from hafailover.agents.mariadb.journal import Journal, JournalError
 from hafailover.agents.mariadb.nodes import addresses
 from hafailover.crm.status import Instance, Service
 from hafailover.crm.status_facts import Facts, database_resources
-from hafailover.crm.status_xml import Running, flag, pairs
+from hafailover.crm.status_xml import LOST, Running, flag, pairs
 
 PRIMARY = "primary"
 IN_SYNC = "in sync"
@@ -62,29 +62,33 @@ def _service(
         for node, value in facts.published.get(f"hafailover-{name}-reign", {}).items()
         if value.isdigit()
     }
-    there = {one.node: one for one in running.get(name, []) if one.node}
+    there = placed(running.get(name, []), tuple(nodes))
     instances = []
     for node in dict.fromkeys([*nodes, *there]):
         one = there.get(node)
         score = promotion_score(mon, name, node)
         alive = incarnations.get(node, "")
-        standing, reason = _standing(
-            Standing(
-                node=node,
-                nodes=tuple(nodes),
-                online=online & frozenset(nodes),
-                quorate=quorate,
-                journal=entry,
-                incarnation=alive,
-                reigns=reigns,
-                replica=_WORKING,
-                state="",
-                positions=dict.fromkeys(nodes, ""),
-            ),
-            one.role if one else "Stopped",
-            score,
-            reasons.get(node, ""),
-            wrong,
+        standing, reason = (
+            (STOPPED, "nobody knows what it does there")
+            if one and one.pending == LOST
+            else _standing(
+                Standing(
+                    node=node,
+                    nodes=tuple(nodes),
+                    online=online & frozenset(nodes),
+                    quorate=quorate,
+                    journal=entry,
+                    incarnation=alive,
+                    reigns=reigns,
+                    replica=_WORKING,
+                    state="",
+                    positions=dict.fromkeys(nodes, ""),
+                ),
+                one.role if one else "Stopped",
+                score,
+                reasons.get(node, ""),
+                wrong,
+            )
         )
         instances.append(
             Instance(
@@ -114,6 +118,16 @@ def _service(
         port=int(params.get("port", "3306")) if params.get("port", "3306").isdigit() else 3306,
         credentials=params.get("credentials", ""),
     )
+
+
+def placed(running: Sequence[Running], nodes: tuple[str, ...]) -> dict[str, Running]:
+    """Node → instance; one that is just being demoted is shown without its node, which is then the only one missing."""
+    there = {one.node: one for one in running if one.node}
+    passing = [one for one in running if not one.node and one.pending]
+    missing = [node for node in nodes if node not in there]
+    if len(passing) == 1 and len(missing) == 1:
+        there[missing[0]] = passing[0]
+    return there
 
 
 def read_journal(cib: Element, resource: str) -> tuple[Journal, str]:

@@ -201,11 +201,11 @@ def corosync_device(conf: str) -> tuple[str, str] | None:
     return (model, host) if there else None
 
 
-def device_voting(quorumtool: str) -> bool | None:
-    """Whether this node has the quorum device's vote, by ``corosync-quorumtool -s``; None when it does not tell."""
+def device_state(quorumtool: str) -> tuple[bool | None, bool | None]:
+    """Whether the quorum device's daemon runs here, and whether this node has its vote; None when corosync-quorumtool does not tell."""
     for line in quorumtool.splitlines():
         words = line.split()
         if line.rstrip().endswith("(local)") and len(words) >= 4:
             flags = words[2].split(",")
-            return "A" in flags and "V" in flags
-    return None
+            return "NR" not in flags, "A" in flags and "V" in flags
+    return None, None

@@ -19,9 +19,9 @@ from hafailover.crm.status import (
     Verdict,
 )
 from hafailover.crm.status_database import BARRED, IN_SYNC, PROMOTABLE, UNKNOWN
-from hafailover.crm.status_words import advice, consequence, describe
+from hafailover.crm.status_words import advice, clock, consequence, describe
+from hafailover.crm.status_xml import LOST
 
-_STOPPED_ROLES = ("Stopped", "Starting")
 _RANK = {DOWN: 0, DEGRADED: 1, NOTE: 2}
 
 
@@ -55,16 +55,21 @@ def _all_well(status: Status) -> str:
 def _problems(status: Status) -> Iterator[Problem]:
     for said in status.unanswered:
         yield Problem(DEGRADED, "not everything could be asked", said, "systemctl status pacemaker on this node")
+    # Causes before what follows from them: problems of one severity stay in this order.
     yield from _quorum(status)
+    yield from _nodes(status)
+    yield from _leftovers(status)
     for service in status.services:
         yield from _service(status, service)
     for address in status.addresses:
         yield from _address(status, address)
-    yield from _nodes(status)
-    yield from _fencing(status)
     for resource in status.resources:
         yield from _resource(status, resource)
     yield from _failures(status)
+    yield from _fencing(status)
+
+
+def _leftovers(status: Status) -> Iterator[Problem]:
     for leftover in status.leftovers:
         # A raised score is what a switchover looks like from outside, so by itself it is no fault.
         severity = NOTE if leftover.what.startswith("promotion score") else DEGRADED
@@ -72,13 +77,6 @@ def _problems(status: Status) -> Iterator[Problem]:
 
 
 def _quorum(status: Status) -> Iterator[Problem]:
-    if not status.coordinator:
-        yield Problem(
-            DOWN,
-            "the cluster cannot act",
-            "no coordinator (DC) is elected",
-            "wait some seconds; journalctl -u pacemaker",
-        )
     if not status.quorum.quorate:
         missing = ", ".join(node.name for node in status.nodes if not node.online) or "the other nodes"
         yield Problem(
@@ -93,7 +91,9 @@ def _quorum(status: Status) -> Iterator[Problem]:
             DEGRADED,
             f"the quorum device {device.host} does not vote for this node",
             "the loss of one more node may stop the cluster",
-            f"corosync-qdevice-tool -s here; systemctl status corosync-qnetd on {device.host}",
+            f"corosync-qdevice-tool -s here; systemctl status corosync-qnetd on {device.host}"
+            if device.running
+            else f"systemctl start corosync-qdevice on {status.seen_by}",
         )
 
 
@@ -109,8 +109,8 @@ def _service(status: Status, service: Service) -> Iterator[Problem]:
         yield _no_primary(status, service)
     for one in service.instances:
         node = status.node(one.node)
-        if one.role in _STOPPED_ROLES:
-            if node is not None and node.usable:
+        if one.role == "Stopped":
+            if node is not None and node.usable and one.pending != LOST:
                 yield Problem(DEGRADED, f"{name} does not run on {one.node}", one.pending)
         elif one.standing == BARRED or (one.standing == PROMOTABLE and service.primary):
             why = one.reason or "the journal does not call it in sync"
@@ -122,7 +122,7 @@ def _service(status: Status, service: Service) -> Iterator[Problem]:
 
 
 def _no_primary(status: Status, service: Service) -> Problem:
-    if any(one.pending.lower().startswith("promot") for one in service.instances):
+    if any(one.pending == "promoting" for one in service.instances):
         return Problem(DOWN, f"{service.name} has no primary", "a promotion is under way")
     away = ", ".join(node.name for node in status.nodes if node.name in service.nodes and not node.online)
     todo = f"bring back {away}" if away else ""
@@ -137,6 +137,8 @@ def _replica_advice(one: Instance) -> str:
         return "look at what it holds, then clone it again from the primary"
     if one.reason.startswith("STALE"):
         return "wait: once it has caught up, the primary confirms it by itself"
+    if "thread" in one.reason:
+        return f"look into it on {one.node}: mariadb -e 'SHOW SLAVE STATUS\\G'"
     return ""
 
 
@@ -169,6 +171,10 @@ def _nodes(status: Status) -> Iterator[Problem]:
                 f"{node.name} must be fenced",
                 "what it ran is not started elsewhere before it is known to be off",
             )
+        elif node.stopped:
+            yield Problem(
+                DEGRADED, f"Pacemaker is stopped on {node.name}", "", f"systemctl start pacemaker on {node.name}"
+            )
         elif node.pending:
             yield Problem(DEGRADED, f"{node.name} is joining")
         elif not node.online:
@@ -190,8 +196,12 @@ def _fencing(status: Status) -> Iterator[Problem]:
         if node.kind == "member" and not fencing.covering(node.name):
             yield Problem(DEGRADED, f"no fencing device covers {node.name}", "", "add one to the topology and apply it")
     for device in status.broken_fences():
-        what = f"the fencing device {device.id} {'has failed' if device.failed else 'does not run'}"
-        yield Problem(DEGRADED, what, "", f"once it can be reached: crm_resource --cleanup -r {device.id}")
+        if device.failed:
+            todo = f"once it can be reached: crm_resource --cleanup -r {device.id}"
+            yield Problem(DEGRADED, f"the fencing device {device.id} has failed", "", todo)
+        elif all(node.usable for node in status.nodes):
+            todo = f"crm_resource --why -r {device.id}"
+            yield Problem(DEGRADED, f"the fencing device {device.id} is not monitored", "it runs on no node", todo)
     for event in failed_fencing(fencing.events):
         yield Problem(
             DEGRADED,
@@ -230,4 +240,4 @@ def _failures(status: Status) -> Iterator[Problem]:
         unit = f"-t hafailover-mariadb -u hafailover-mariadb-{failure.resource}"
         logs = unit if status.service(failure.resource) else "-u pacemaker"
         why = "; ".join(part for part in (failure.reason, consequence(failure)) if part)
-        yield Problem(severity, describe(failure), why, advice(failure, logs))
+        yield Problem(severity, f"{describe(failure)}, {clock(failure.at, status.at)}", why, advice(failure, logs))

@@ -13,7 +13,8 @@ from hafailover.crm.local import NotInstalled
 from hafailover.crm.status import SCHEMA
 from hafailover.crm.status_database import read_journal
 from hafailover.crm.status_facts import database_resources
-from hafailover.crm.status_text import Paint, clock, plain, table, wrapped
+from hafailover.crm.status_text import Paint, plain, table, wrapped
+from hafailover.crm.status_words import clock
 from hafailover.crm.status_xml import parse
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def advice(found: Offline) -> str:
     units = dict(found.units)
     others = [name for name in (found.last_known.nodes if found.last_known else ()) if name != found.node]
     elsewhere = f"ask another node ({', '.join(others)}) with hafailover status" if others else ""
-    if units.get("pacemaker") == "failed" or units.get("corosync") == "failed":
+    if units.get("pacemaker") == "active":
+        start = "systemctl status pacemaker corosync, if it stays so"
+    elif units.get("pacemaker") == "failed" or units.get("corosync") == "failed":
         start = "see journalctl -u corosync -u pacemaker, then systemctl start pacemaker"
     else:
         start = "systemctl start pacemaker joins this node again"

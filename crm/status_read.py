@@ -23,7 +23,7 @@ from hafailover.crm.status import (
     Status,
 )
 from hafailover.crm.status_database import read_services
-from hafailover.crm.status_facts import Facts, corosync_device, device_voting
+from hafailover.crm.status_facts import ClusterDown, Facts, corosync_device, device_state
 from hafailover.crm.status_leftovers import find_leftovers
 from hafailover.crm.status_xml import Running, flag, instances, pairs, parse
 
@@ -32,27 +32,35 @@ _ADDRESS_AGENTS = ("ocf:hafailover:vip", "ocf:heartbeat:IPaddr2", "ocf:heartbeat
 
 
 def read(facts: Facts) -> Status:
-    """Return the model; HafailoverError when what the tools printed is not what they print."""
+    """Return the model.
+
+    ClusterDown while no coordinator is elected: then this node does not know what the others do, and shows them as lost.
+    HafailoverError when what the tools printed is not what they print.
+    """
     mon, cib = parse(facts.mon), parse(facts.cib)
     if mon.tag != "pacemaker-result" or not (mon.get("api-version") or "").startswith("2."):
         raise HafailoverError(
             f"crm_mon speaks {mon.tag} {mon.get('api-version') or '(no version)'}; this hafailover reads pacemaker-result 2.x"
         )
+    dc = mon.find("summary/current_dc")
+    if dc is None or not flag(dc, "present"):
+        raise ClusterDown(
+            "no coordinator (DC) is elected: this node is just joining, or the nodes are agreeing on one; ask again in a moment"
+        )
     running = instances(mon)
     nodes = tuple(_nodes(mon))
-    quorate = flag(mon.find("summary/current_dc"), "with_quorum")
+    quorate = flag(dc, "with_quorum")
     services = read_services(facts, mon, cib, running, quorate)
     databases = {service.name for service in services}
     properties = _properties(cib)
     addresses = tuple(_addresses(cib, running, {service.clone: service.name for service in services}))
     options = mon.find("summary/cluster_options")
     maintenance = flag(options, "maintenance-mode")
-    dc = mon.find("summary/current_dc")
     return Status(
         cluster=properties.get("cluster-name", ""),
         seen_by=facts.here,
         at=facts.at,
-        coordinator=(dc.get("name") or "") if dc is not None else "",
+        coordinator=dc.get("name", ""),
         idle=(facts.coordinator_state == "S_IDLE") if facts.coordinator_state else None,
         maintenance=maintenance,
         managing=not (maintenance or flag(options, "stop-all-resources")),
@@ -80,13 +88,17 @@ def _properties(cib: Element) -> dict[str, str]:
 
 def _nodes(mon: Element) -> Iterator[Node]:
     for node in mon.iterfind("nodes/node"):
+        # A node that is in the membership without Pacemaker is shown as pending and, though nobody asked for it, as standby.
+        pending = flag(node, "pending")
+        down = pending and node.get("expected_up") == "false"
         yield Node(
             name=node.get("name", ""),
             id=node.get("id", ""),
-            online=flag(node, "online"),
-            standby=flag(node, "standby") or flag(node, "standby_onfail"),
+            online=flag(node, "online") and not down,
+            standby=not pending and (flag(node, "standby") or flag(node, "standby_onfail")),
             maintenance=flag(node, "maintenance"),
-            pending=flag(node, "pending"),
+            pending=pending and not down,
+            stopped=down,
             unclean=flag(node, "unclean"),
             shutting_down=flag(node, "shutdown"),
             coordinator=flag(node, "is_dc"),
@@ -96,7 +108,7 @@ def _nodes(mon: Element) -> Iterator[Node]:
 
 def _device(facts: Facts) -> QuorumDevice | None:
     named = corosync_device(facts.corosync_conf)
-    return QuorumDevice(*named, voting=device_voting(facts.quorumtool)) if named else None
+    return QuorumDevice(*named, *device_state(facts.quorumtool)) if named else None
 
 
 def _fence_devices(cib: Element, running: Mapping[str, list[Running]]) -> Iterator[FenceDevice]:
@@ -175,7 +187,7 @@ def _addresses(cib: Element, running: Mapping[str, list[Running]], clones: Mappi
         yield Address(
             id=name,
             ip=pairs(primitive.find("instance_attributes")).get("ip", ""),
-            nodes=tuple(one.node for one in found if one.node and one.role not in ("Stopped", "Starting")),
+            nodes=tuple(one.node for one in found if one.node and one.role != "Stopped"),
             follows=follows.get(name, follows.get(groups.get(name, ""), "")),
             managed=all(one.managed for one in found),
             failed=any(one.failed or one.blocked for one in found),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Iterator, Sequence
 from typing import Callable
 
@@ -27,6 +26,7 @@ from hafailover.crm.status_database import (
     PROMOTED_ROLES,
     UNPROMOTED_ROLES,
 )
+from hafailover.crm.status_words import clock
 
 WIDTH = 80
 Paint = Callable[[str, str], str]
@@ -46,14 +46,6 @@ def plain(text: str, _colour: str) -> str:
 def coloured(text: str, colour: str) -> str:
     """Colour for a terminal."""
     return f"\033[{_CODES[colour]}m{text}\033[0m"
-
-
-def clock(at: float | None, now: float) -> str:
-    """A Unix time as people read it: the time of day if it was within the last 20 hours, else with its date."""
-    if at is None or at <= 0:
-        return "at an unknown time"
-    pattern = "%H:%M:%S" if 0 <= now - at < 72000 else "%Y-%m-%d %H:%M:%S"
-    return time.strftime(pattern, time.localtime(at))
 
 
 def wrapped(text: str, first: str, rest: str, width: int = WIDTH) -> list[str]:

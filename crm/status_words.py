@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from hafailover.crm.status import Failure
 
 _NOT_RUNNING, _FAILED_PROMOTED, _DEGRADED, _DEGRADED_PROMOTED = 7, 9, 190, 191
@@ -28,6 +30,14 @@ _TASKS = {
     "migrate_to": "moving it away",
     "migrate_from": "moving it here",
 }
+
+
+def clock(at: float | None, now: float) -> str:
+    """A Unix time as people read it: the time of day if it was within the last 20 hours, else with its date."""
+    if at is None or at <= 0:
+        return "at an unknown time"
+    pattern = "%H:%M:%S" if 0 <= now - at < 72000 else "%Y-%m-%d %H:%M:%S"
+    return time.strftime(pattern, time.localtime(at))
 
 
 def describe(failure: Failure) -> str:

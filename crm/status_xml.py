@@ -12,7 +12,11 @@ from hafailover.crm.errors import HafailoverError
 
 @dataclass(frozen=True)
 class Running:
-    """One instance of a primitive as ``crm_mon`` shows it; ``node`` is "" when it runs nowhere. ``parents``: clone, then group."""
+    """One instance of a primitive as ``crm_mon`` shows it.
+
+    node: "" when it runs nowhere, and, in 2.1.5, while it is being demoted. role: never one of the passing ones; those are ``pending``, in
+    lower case, or ``lost`` on a node whose state nobody knows. parents: clone, then group.
+    """
 
     id: str
     agent: str
@@ -25,6 +29,11 @@ class Running:
     failed: bool
     blocked: bool
     orphaned: bool
+
+
+LOST = "lost"
+# What crm_mon calls a role while an action is under way → the role that is sure to be left when that is over.
+_PASSING = {"Starting": "Stopped", "Stopping": "Stopped", "Promoting": "Unpromoted", "Demoting": "Unpromoted"}
 
 
 def parse(text: str) -> Element:
@@ -51,24 +60,30 @@ def instances(mon: Element) -> dict[str, list[Running]]:
     """Every primitive that ``crm_mon`` lists: id (without the instance's number) → its instances, in order."""
     found: dict[str, list[Running]] = {}
     listed = mon.find("resources")
+    lost = frozenset(
+        node.get("name", "") for node in mon.iterfind("nodes/node") if flag(node, "unclean") or not flag(node, "online")
+    )
     if listed is not None:
-        for one in _walk(listed, ()):
+        for one in _walk(listed, (), lost):
             found.setdefault(one.id, []).append(one)
     return found
 
 
-def _walk(element: Element, parents: tuple[str, ...]) -> Iterator[Running]:
+def _walk(element: Element, parents: tuple[str, ...], lost: frozenset[str]) -> Iterator[Running]:
     for child in element:
         if child.tag == "resource":
+            role = child.get("role", "")
+            pending = role if role in _PASSING else child.get("pending", "")
             for node in [node.get("name", "") for node in child.iterfind("node")] or [""]:
                 yield Running(
                     id=child.get("id", "").split(":")[0],
                     agent=child.get("resource_agent", ""),
                     parents=parents,
-                    role=child.get("role", ""),
-                    pending=child.get("pending", ""),
+                    role="Stopped" if node in lost else _PASSING.get(role, role),
+                    # A monitor that has just begun changes nothing and says nothing.
+                    pending=LOST if node in lost else "" if pending == "Monitoring" else pending.lower(),
                     node=node,
-                    active=flag(child, "active"),
+                    active=flag(child, "active") and node not in lost,
                     managed=flag(child, "managed"),
                     failed=flag(child, "failed"),
                     blocked=flag(child, "blocked"),
@@ -77,6 +92,6 @@ def _walk(element: Element, parents: tuple[str, ...]) -> Iterator[Running]:
         elif child.tag in ("clone", "group", "bundle"):
             name = child.get("id", "")
             # crm_mon numbers a cloned group ("g:0"); the configuration does not.
-            yield from _walk(child, (*parents, name.split(":")[0]))
+            yield from _walk(child, (*parents, name.split(":")[0]), lost)
         elif child.tag == "replica":
-            yield from _walk(child, parents)
+            yield from _walk(child, parents, lost)

@@ -262,7 +262,7 @@ def _replication(service: Service, node: str, answers: Answers) -> Check:
     peer = Peer(node, one.incarnation, answer.replica, not answer.writable, answer.acknowledges)
     refusal = decide.regain_refusal(peer, primary.position if primary else "")
     if refusal:
-        return Check(name, False, f"{node} {refusal}")
+        return Check(name, False, f"{node}: {refusal}")
     return Check(name, True, f"{node} receives and acknowledges what {service.primary} writes")
 
 

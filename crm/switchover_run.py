@@ -324,7 +324,7 @@ class Switchover:
     def _note(self, seen: Glance) -> None:
         """What Pacemaker shows; coarser in time than the probes, so only what they did not see first."""
         now = time.monotonic()
-        if seen.roles and self._old not in seen.promoted:
+        if seen.roles and self._old not in seen.promoted and seen.pending.get(self._old) != "demoting":
             self._step("demoted", now, f"{self._old} is no longer primary")
         if self._old in seen.lost:
             self._step("lost", now, f"{self._old} has left the cluster or is being fenced")
@@ -346,7 +346,7 @@ class Switchover:
         self._tell(step)
 
     def _explain_wait(self, seen: Glance) -> None:
-        doing = ", ".join(f"{what.lower()} on {node}" for node, what in seen.pending.items())
+        doing = ", ".join(f"{what} on {node}" for node, what in seen.pending.items())
         self._say(f"waiting: {doing or 'Pacemaker has not begun yet'}")
 
     def _say(self, text: str) -> None:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.status import Service, Status
-from hafailover.crm.status_database import PROMOTED_ROLES, promotion_score
+from hafailover.crm.status_database import PROMOTED_ROLES, placed, promotion_score
 from hafailover.crm.status_xml import flag, instances, parse
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def glance(run: Run, status: Status, service: Service) -> Glance | None:
     except HafailoverError:
         return None
     running = instances(mon)
-    there = {one.node: one for one in running.get(service.name, []) if one.node}
+    there = placed(running.get(service.name, []), tuple(service.nodes))
     return Glance(
         roles={node: one.role for node, one in there.items()},
         pending={node: one.pending for node, one in there.items() if one.pending},

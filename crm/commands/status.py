@@ -45,10 +45,9 @@ def command(output: str, check: bool) -> None:
     if not local.installed("crm_mon"):
         _offline("Pacemaker is not installed on this node", output)
     try:
-        facts = gather(local.run)
+        status = read(gather(local.run))
     except ClusterDown as error:
         _offline(str(error), output)
-    status = read(facts)
     verdict = judge(status)
     if output == "json":
         click.echo(json.dumps(as_json(status, verdict), indent=2))
