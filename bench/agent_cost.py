@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+"""What one monitor costs: our agents and the stock ones, side by side on the nodes of a lab.
+
+Every agent looks at the same thing (the lab's database, its virtual address) with the environment that Pacemaker gives to
+a recurring monitor. The agents take turns, so that whatever else the machine does falls on all of them. Processor time is
+that of the agent and of everything it starts and waits for.
+
+    bin/hafailover lab up
+    bench/agent_cost.py            # a Markdown table
+    bench/agent_cost.py -n 50 -o json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+package = sys.modules["hafailover"] = ModuleType("hafailover")
+package.__path__ = [str(Path(__file__).resolve().parent.parent)]
+
+from hafailover.crm.errors import HafailoverError  # noqa: E402
+from hafailover.vagrant import state  # noqa: E402
+from hafailover.vagrant.lab import Lab  # noqa: E402
+
+OCF = "/usr/lib/ocf/resource.d"
+SUCCESS, PROMOTED = 0, 8
+
+# Runs in a node: each command in turn, RUNS times over. Input: {"runs": N, "commands": [[argv, environment], ...]};
+# output: for each command a list of [processor seconds, seconds, exit code].
+MEASURE = """
+import json, os, sys, time
+task = json.load(sys.stdin)
+null = os.open("/dev/null", os.O_RDWR)
+quiet = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
+found = [[] for _ in task["commands"]]
+for _ in range(task["runs"]):
+    for measured, (argv, env) in zip(found, task["commands"]):
+        begun = time.perf_counter()
+        pid = os.posix_spawn(argv[0], argv, {**os.environ, **env}, file_actions=quiet)
+        _, status, usage = os.wait4(pid, 0)
+        seconds = time.perf_counter() - begun
+        measured.append([usage.ru_utime + usage.ru_stime, seconds, os.waitstatus_to_exitcode(status)])
+json.dump(found, sys.stdout)
+"""
+
+
+class Subject(NamedTuple):
+    """A monitor to measure: which agent ("provider:name"), as which resource, in which role, with what exit code."""
+
+    title: str
+    agent: str
+    instance: str
+    params: dict[str, str]
+    meta: dict[str, str]
+    expected: int
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Its command line, and what Pacemaker would add to its environment."""
+        environment = {"OCF_ROOT": "/usr/lib/ocf", "OCF_RESOURCE_INSTANCE": self.instance, "OCF_RA_VERSION_MAJOR": "1"}
+        environment |= {f"OCF_RESKEY_{name}": value for name, value in self.params.items()}
+        environment |= {f"OCF_RESKEY_CRM_meta_{name}": value for name, value in self.meta.items()}
+        return [f"{OCF}/{self.agent.replace(':', '/')}", "monitor"], environment
+
+
+class Cost(NamedTuple):
+    """Medians over the runs, in milliseconds."""
+
+    monitor: str
+    node: str
+    runs: int
+    cpu_ms: float
+    wall_ms: float
+
+
+def parameters(lab: Lab, node: str, resource: str) -> dict[str, str]:
+    """The instance attributes of a primitive, as the cluster has them."""
+    xpath = f"//primitive[@id='{resource}']"
+    answer = lab.exec(node, ["cibadmin", "-Q", "-A", xpath], check=True).stdout
+    attributes = ElementTree.fromstring(answer).iter("nvpair")  # noqa: S314 (our own cluster's answer)
+    wanted = ElementTree.fromstring(answer).find("instance_attributes")  # noqa: S314
+    names = {item.get("id") for item in wanted} if wanted is not None else set()
+    return {str(item.get("name")): str(item.get("value")) for item in attributes if item.get("id") in names}
+
+
+def subjects(lab: Lab, node: str, promoted: bool) -> list[Subject]:
+    """What is measured on a node: the database in its role, and where the address is, the address."""
+    database = parameters(lab, node, "db")
+    role, interval = ("Promoted", "2000") if promoted else ("Unpromoted", "3000")
+    meta = {"timeout": "20000", "interval": interval, "role": role, "on_node": node, "promoted_max": "1"}
+    meta |= {"master_max": "1", "clone": "0", "clone_max": "2", "notify": "true"}
+    stock = {
+        "binary": "/usr/sbin/mariadbd",
+        "client_binary": "/usr/bin/mariadb",
+        "datadir": "/var/lib/mysql",
+        "pid": "/run/mysqld/mysqld.pid",
+        "socket": "/run/mysqld/mysqld.sock",
+        "replication_user": "root",  # by the socket, which asks for no password
+    }
+    expected = PROMOTED if promoted else SUCCESS
+    found = [
+        Subject(f"ocf:hafailover:mariadb ({role})", "hafailover:mariadb", "db", database, meta, expected),
+        Subject(f"ocf:heartbeat:mysql ({role})", "heartbeat:mysql", "bench", stock, meta, expected),
+    ]
+    if promoted:
+        ip, _, prefix = parameters(lab, node, "vip")["ip"].partition("/")
+        meta = {"timeout": "20000", "interval": "10000", "on_node": node}
+        ours = {**parameters(lab, node, "vip")}
+        found += [
+            Subject("ocf:hafailover:vip", "hafailover:vip", "vip", ours, meta, SUCCESS),
+            Subject("ocf:hafailover:vip, watch=false", "hafailover:vip", "vip", {**ours, "watch": "0"}, meta, SUCCESS),
+            Subject(
+                "ocf:heartbeat:IPaddr2",
+                "heartbeat:IPaddr2",
+                "bench",
+                {"ip": ip, **({"cidr_netmask": prefix} if prefix else {})},
+                meta,
+                SUCCESS,
+            ),
+        ]
+    return found
+
+
+def measure(lab: Lab, node: str, promoted: bool, runs: int) -> list[Cost]:
+    """The costs on one node. HafailoverError if an agent does not say what a healthy one would say."""
+    chosen = subjects(lab, node, promoted)
+    task = {"runs": runs + 1, "commands": [subject.command() for subject in chosen]}
+    argv = ["/usr/bin/python3", "-c", MEASURE]
+    try:
+        answer = lab.exec(node, argv, timeout=60 + 2 * runs, input=json.dumps(task), check=True)
+    finally:
+        # ocf:heartbeat:mysql gives its resource, which the cluster does not have, a score in each monitor.
+        lab.exec(node, ["crm_attribute", "-N", node, "-l", "reboot", "-n", "master-bench", "-D"])
+    costs = []
+    for subject, results in zip(chosen, json.loads(answer.stdout)):
+        odd = {code for _, _, code in results} - {subject.expected}
+        if odd:
+            raise HafailoverError(f"{subject.title} on {node} answers {sorted(odd)}, expected {subject.expected}")
+        warm = results[1:]  # the first one fills the caches
+        cpu, wall = (statistics.median(column) * 1000 for column in list(zip(*warm))[:2])
+        costs.append(Cost(subject.title, node, runs, round(cpu, 1), round(wall, 1)))
+    return costs
+
+
+def primary(lab: Lab) -> str:
+    """The node that the address is on, which is the promoted one."""
+    answer = lab.exec(lab.cluster_nodes[0], ["crm_resource", "-W", "-r", "vip", "-Q"], check=True).stdout
+    return answer.split()[-1]
+
+
+def table(costs: Sequence[Cost]) -> str:
+    """The costs in Markdown."""
+    lines = ["| monitor | node | CPU ms | wall ms | runs |", "|---|---|---|---|---|"]
+    lines += [f"| {c.monitor} | {c.node} | {c.cpu_ms} | {c.wall_ms} | {c.runs} |" for c in costs]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure on the only lab, or the one named, and print."""
+    parser = argparse.ArgumentParser(description="Cost of one monitor, ours against the stock agents, in a lab.")
+    parser.add_argument("-n", "--runs", type=int, default=30, help="runs of each monitor (default: 30)")
+    parser.add_argument("--lab", help="which lab; not needed when there is only one")
+    parser.add_argument("-o", "--output", choices=["markdown", "json"], default="markdown", help="form of the answer")
+    options = parser.parse_args()
+    try:
+        names = state.names()
+        if options.lab is None and len(names) != 1:
+            raise HafailoverError(
+                f"say which lab with --lab; there are: {', '.join(names) or 'none (hafailover lab up)'}"
+            )
+        lab = Lab.open(options.lab or names[0])
+        promoted = primary(lab)
+        costs = [cost for node in lab.data_nodes for cost in measure(lab, node, node == promoted, options.runs)]
+    except HafailoverError as error:
+        print(f"agent_cost: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    answer: Any = json.dumps([cost._asdict() for cost in costs], indent=2) if options.output == "json" else table(costs)
+    print(answer)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
