@@ -215,9 +215,15 @@ def _mmdebstrap(rootfs: Path, suite: str, names: Sequence[str]) -> list[str]:
     sources = for_suite(host_sources(), suite)
     settings = apt_settings(run(["apt-config", "dump"], timeout=30).stdout)
     return [
-        # When we are killed it must not go on by itself.
+        # When we are killed it must not go on by itself, and mmdebstrap's own processes outlive a signal to the first
+        # of them: in a PID namespace they all end with it, and their mounts too.
         "setpriv",
-        "--pdeathsig=TERM",
+        "--pdeathsig=KILL",
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
         "mmdebstrap",
         "--mode=root",
         "--variant=minbase",
@@ -247,13 +253,9 @@ def _await(builder: subprocess.Popen[bytes], log: Path, began: float, progress: 
                 progress(f"image: {now - began:.0f} s: {_last_line(log)}")
             time.sleep(0.2)
     except BaseException:
-        # Its session is its own, so a Ctrl-C at our terminal has not reached it; it cleans up on SIGTERM.
-        builder.terminate()
-        try:
-            builder.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            builder.kill()
-            builder.wait()
+        # Its session is its own, so a Ctrl-C at our terminal has not reached it. The next build removes its files.
+        builder.kill()
+        builder.wait()
         raise
     if builder.returncode != 0:
         lines = log.read_text(errors="replace").splitlines()
