@@ -14,15 +14,16 @@ _COUNTERS = frozenset(
     )
 )
 _SETS = frozenset(("cluster_property_set", "instance_attributes"))
-_OWN_PREFIX = "hafailover-"
+# Where the agents keep state of their own; the last is that of ocf:heartbeat:mysql and mariadb.
+_OWN_PREFIXES = ("hafailover-", "mysql_replication")
 _PARSER = etree.XMLParser(remove_blank_text=True, remove_comments=True, resolve_entities=False, no_network=True)
 
 
 def configuration_changes(before: str, after: str) -> list[str]:
     """Compare two CIBs as XML text; return one line per difference, sorted; empty if nothing is left behind.
 
-    Not compared: the status section, version counters, and attributes and attribute sets of our own (their names
-    or ids begin with "hafailover-").
+    Not compared: the status section, version counters, and attributes and attribute sets of our own agents (their names
+    or ids begin with "hafailover-"), and those in which the stock database agents keep theirs.
     """
     old, new = dict(_facts(before)), dict(_facts(after))
     changes = [f"{path} is new ({new[path]})" for path in new.keys() - old.keys()]
@@ -53,6 +54,6 @@ def _walk(element: etree._Element, above: str) -> Iterator[tuple[str, str]]:
 def _is_own(element: etree._Element) -> bool:
     """Only attributes can be ours: a constraint that is left behind is one, whatever it is called."""
     if element.tag in _SETS:
-        named_so = (element.get("id") or "").startswith(_OWN_PREFIX)
+        named_so = (element.get("id") or "").startswith(_OWN_PREFIXES)
         return named_so or (len(element) > 0 and all(_is_own(child) for child in element))
-    return element.tag == "nvpair" and (element.get("name") or "").startswith(_OWN_PREFIX)
+    return element.tag == "nvpair" and (element.get("name") or "").startswith(_OWN_PREFIXES)

@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -17,13 +17,22 @@ from hafailover.crm import topology as topologies
 from hafailover.crm.errors import FAILED, UsageError
 from hafailover.vagrant import host, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill import report, scenario, stacks, target
+from hafailover.vagrant.drill import report, scenario, target
 from hafailover.vagrant.drill.engine import Drill, Say
+from hafailover.vagrant.drill.heartbeat import Heartbeat
+from hafailover.vagrant.drill.null import Null
 from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.scenario import Scenario
+from hafailover.vagrant.drill.stacks import Hafailover, Stack
 from hafailover.vagrant.lab import Lab
 
 _OWN_LAB = "drill"
+_STACKS: dict[str, Callable[[], Stack]] = {
+    "hafailover": Hafailover,
+    "heartbeat-mariadb": lambda: Heartbeat("mariadb"),
+    "heartbeat-mysql": lambda: Heartbeat("mysql"),
+    "null": Null,
+}
 
 
 @click.command(name="drill")
@@ -31,8 +40,8 @@ _OWN_LAB = "drill"
 @click.option("-n", "--runs", type=click.IntRange(1), default=1, show_default=True, help="Runs of each scenario.")
 @click.option(
     "--agents",
-    type=click.Choice(sorted(stacks.STACKS)),
-    default=stacks.Hafailover.name,
+    type=click.Choice(sorted(_STACKS)),
+    default=Hafailover.name,
     show_default=True,
     help="What manages the database; null is Pacemaker alone, with agents that do nothing.",
 )
@@ -85,7 +94,7 @@ def command(
     host.require()
     say = _Progress()
     with _interruptible(), _lab(lab_name, say) as lab:
-        done = _drill(lab, stacks.STACKS[agents](), [item for item in chosen for _ in range(runs)], keep, say)
+        done = _drill(lab, _STACKS[agents](), [item for item in chosen for _ in range(runs)], keep, say)
     click.echo(report.as_json(done) if output == "json" else report.as_table(done))
     if not all(run.ok for run in done):
         sys.exit(FAILED)
@@ -156,9 +165,7 @@ def _runs(name: str) -> bool:
     return found is not None and found.phase == state.UP and Lab.open(name).provider.alive()
 
 
-def _drill(
-    lab: Lab, stack: stacks.Stack, scenarios: Sequence[Scenario], keep: Path | None, say: _Progress
-) -> list[Run]:
+def _drill(lab: Lab, stack: Stack, scenarios: Sequence[Scenario], keep: Path | None, say: _Progress) -> list[Run]:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
     evidence = keep or Path(tempfile.mkdtemp(prefix="hafailover-drill-"))

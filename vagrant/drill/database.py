@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant.drill.oracle import Row, Server
+from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
 from lxml import etree
 
@@ -116,41 +117,53 @@ def contents(lab: Lab, node: str) -> Server:
 
 
 class Cluster(NamedTuple):
-    """Pacemaker's view: where the database is promoted, each node's promotion score, where the address is."""
+    """Pacemaker's view: nodes with a promoted or unpromoted instance of the database, each node's promotion score, and
+    the node that has the address (None while it runs nowhere, or is being moved)."""
 
     promoted: Sequence[str]
+    unpromoted: Sequence[str]
     scores: Mapping[str, int]
+    address: str | None
 
 
-def cluster(lab: Lab, resource: str) -> Cluster:
+def cluster(lab: Lab, target: Target) -> Cluster:
     """Ask any node that answers; HafailoverError if none does."""
+    report = ask_any(lab, ["crm_mon", "--one-shot", "--output-as=xml"])
+    return parse_cluster(report, cib_text(lab), target)
+
+
+def parse_cluster(report: str, cib: str, target: Target) -> Cluster:
+    """Read what crm_mon and cibadmin printed for :func:`cluster`."""
+    roles: dict[str, set[str]] = {"promoted": set(), "unpromoted": set(), "started": set()}
+    legacy = {"master": "promoted", "slave": "unpromoted"}
+    address = None
+    for resource in etree.fromstring(report.encode()).iterfind("resources//resource"):
+        name, role = str(resource.get("id")).partition(":")[0], str(resource.get("role")).lower()
+        nodes = {str(node.get("name")) for node in resource.iterfind("node")}
+        if name == target.database:
+            roles.setdefault(legacy.get(role, role), set()).update(nodes)
+        elif name == target.address and role == "started" and not resource.get("pending") and len(nodes) == 1:
+            [address] = nodes
     scores: dict[str, int] = {}
-    cib = etree.fromstring(cib_text(lab).encode())
-    for state in cib.iterfind("status/node_state"):
+    for state in etree.fromstring(cib.encode()).iterfind("status/node_state"):
         for pair in state.iterfind("transient_attributes/instance_attributes/nvpair"):
-            if pair.get("name") in (f"master-{resource}", f"promotion-{resource}"):
+            if pair.get("name") in (f"master-{target.database}", f"promotion-{target.database}"):
                 text = str(pair.get("value"))
                 scores[str(state.get("uname"))] = _INFINITY[text] if text in _INFINITY else int(text)
-    seen = etree.fromstring(_anywhere(lab, ["crm_mon", "--one-shot", "--output-as=xml"]).encode())
-    promoted = [
-        str(node.get("name"))
-        for instance in seen.iterfind(".//resource")
-        if str(instance.get("id")).partition(":")[0] == resource and instance.get("role") in ("Promoted", "Master")
-        for node in instance.iterfind("node")
-    ]
-    return Cluster(sorted(promoted), scores)
+    return Cluster(sorted(roles["promoted"]), sorted(roles["unpromoted"]), scores, address)
 
 
 def cib_text(lab: Lab) -> str:
     """Return the whole CIB as XML text, from any node that answers."""
-    return _anywhere(lab, ["cibadmin", "--query"])
+    return ask_any(lab, ["cibadmin", "--query"])
 
 
-def _anywhere(lab: Lab, argv: Sequence[str]) -> str:
+def ask_any(lab: Lab, argv: Sequence[str], stdin: str | None = None) -> str:
+    """Run a program on the first data node where it succeeds and return its output; HafailoverError if it does nowhere."""
     complaint = HafailoverError("the lab has no data node")
     for node in sorted(lab.data_nodes):
         try:
-            return _run(lab, node, argv)
+            return _run(lab, node, argv, stdin=stdin)
         except HafailoverError as error:
             complaint = error
     raise complaint

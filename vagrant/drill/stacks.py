@@ -15,14 +15,17 @@ class Stack(Protocol):
     name: str
     writable: bool
 
-    def install(self, lab: Lab, target: Target) -> None:
-        """Configure the cluster with these agents; the lab need not be healthy yet when this returns."""
+    def install(self, lab: Lab, target: Target) -> Target:
+        """Configure the cluster with these agents and return what to aim at; the lab need not be healthy yet."""
 
-    def remove(self, lab: Lab, target: Target) -> None:
+    def remove(self, lab: Lab) -> None:
         """Bring the lab back to our agents, as far as :meth:`install` has got."""
 
     def switchover(self, lab: Lab, target: Target, node: str, within: float) -> None:
         """Move the primary role to ``node`` as a person would; return when done. HafailoverError after ``within`` s."""
+
+    def trusts(self, score: int | None) -> bool:
+        """Whether a replica with this promotion score counts as one that may take over."""
 
 
 class Hafailover:
@@ -31,10 +34,11 @@ class Hafailover:
     name = "hafailover"
     writable = True
 
-    def install(self, lab: Lab, target: Target) -> None:
+    def install(self, lab: Lab, target: Target) -> Target:
         """Nothing to do: the lab runs them."""
+        return target
 
-    def remove(self, lab: Lab, target: Target) -> None:
+    def remove(self, lab: Lab) -> None:
         """Nothing to do."""
 
     def switchover(self, lab: Lab, target: Target, node: str, within: float) -> None:
@@ -44,6 +48,6 @@ class Hafailover:
             said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
             raise HafailoverError(f"hafailover promote {node}: exit code {done.returncode}: {said}")
 
-
-STACKS: dict[str, type[Hafailover]] = {Hafailover.name: Hafailover}
-"""The stacks by the name that --agents takes."""
+    def trusts(self, score: int | None) -> bool:
+        """Our score is positive exactly when the replica is recorded as in sync."""
+        return score is not None and score > 0

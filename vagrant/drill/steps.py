@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
 from hafailover.vagrant.drill import database
-from hafailover.vagrant.drill.ledger import CLIENT, Ledger
+from hafailover.vagrant.drill.conditions import Conditions
 from hafailover.vagrant.drill.scenario import FAULTS, Step
 from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.drill.timeline import Power, fenced_nodes
 from hafailover.vagrant.lab import Lab
 
-T = TypeVar("T")
-
 # The wrappers first: they would start the server again. (The kernel keeps 15 characters of a program's name.)
-SERVER_PROGRAMS = ("mariadbd-safe", "mysqld_safe", "mariadbd", "mysqld")
+SERVER_PROGRAMS = ("mariadbd-safe", "mysqld_safe", "mariadbd", "mysqld", "drill-null")
 
 _POLL = 0.25
 _EXEC_TIMEOUT = 15.0
@@ -33,13 +30,7 @@ class Steps:
     """
 
     def __init__(
-        self,
-        lab: Lab,
-        target: Target,
-        stack: Stack,
-        ledger: Ledger,
-        roles: Mapping[str, str],
-        server_ids: Mapping[str, int],
+        self, lab: Lab, target: Target, stack: Stack, conditions: Conditions, roles: Mapping[str, str]
     ) -> None:
         self.fault: float | None = None
         self.fault_action = ""
@@ -47,9 +38,8 @@ class Steps:
         self._lab = lab
         self._target = target
         self._stack = stack
-        self._ledger = ledger
+        self._conditions = conditions
         self._roles = roles
-        self._server_ids = server_ids
 
     def perform(self, step: Step) -> None:
         """Do one step; HafailoverError says what did not happen in time."""
@@ -104,49 +94,26 @@ class Steps:
         database.sql(self._lab, self._node(step), step.parameters["statements"])
 
     def _wait(self, step: Step) -> None:
-        node, within = self._node(step), step.seconds("within")
-        condition = {"takeover": self._taken_over, "fenced": self._fenced, "rejoined": self._is_replica}
-        until = step.parameters["until"]
+        node, within, until = self._node(step), step.seconds("within"), step.parameters["until"]
+        condition: Callable[[], bool] = {
+            "takeover": lambda: self._conditions.taken_over(node),
+            "fenced": lambda: self._is_fenced(node),
+            "rejoined": lambda: self._conditions.why_not_replica(node) is None,
+        }[until]
         try:
-            host.wait(until, within, lambda: condition[until](node), 0.02 if until == "takeover" else _POLL)
+            host.wait(until, within, lambda: condition() or None, 0.02 if until == "takeover" else _POLL)
         except HafailoverError:
-            words = {
-                "takeover": "no other server has acknowledged a write",
+            why = {
+                "takeover": f"no other node than {node} serves clients",
                 "fenced": f"{node} has not been fenced",
-                "rejoined": f"{node} is not a replica in sync: {self.why_not_replica(node)}",
-            }
-            raise HafailoverError(f"{words[until]} within {within:g} s") from None
+                "rejoined": f"{node} is not a replica in sync",
+            }[until]
+            if until == "rejoined":
+                why += f" ({self._conditions.why_not_replica(node)})"
+            raise HafailoverError(f"{why} within {within:g} s") from None
         if until == "rejoined" and self.rejoined is None:
             self.rejoined = time.time()
 
-    def _taken_over(self, _: str) -> bool | None:
-        last = self._ledger.last_acknowledged(CLIENT)
-        moved = last is not None and last.server != self._server_ids[self._roles["primary"]]
-        return True if moved else None
-
-    def _fenced(self, node: str) -> bool | None:
+    def _is_fenced(self, node: str) -> bool:
         assert self.fault is not None
-        power = [Power(*entry) for entry in self._lab.fence_log()]
-        return True if node in fenced_nodes(power, self.fault) else None
-
-    def _is_replica(self, node: str) -> bool | None:
-        return True if self.why_not_replica(node) is None else None
-
-    def why_not_replica(self, node: str) -> str | None:
-        """Return what keeps ``node`` from being a replica in sync that Pacemaker may promote, or None."""
-        try:
-            server = database.health(self._lab, node, timeout=_EXEC_TIMEOUT)
-            seen = database.cluster(self._lab, self._target.database)
-        except HafailoverError as error:
-            return str(error)
-        if node in seen.promoted or not server.read_only:
-            return "it is the primary, or writable"
-        if len(seen.promoted) != 1:
-            return f"Pacemaker has {len(seen.promoted)} promoted instances"
-        if not server.replicating:
-            return "its replication threads do not both run"
-        if server.lag != 0:
-            return f"it is {server.lag} s behind"
-        if seen.scores.get(node, -1) <= 0:
-            return f"its promotion score is {seen.scores.get(node)}"
-        return None
+        return node in fenced_nodes([Power(*entry) for entry in self._lab.fence_log()], self.fault)

@@ -92,6 +92,21 @@ def _phase_of(line: LogLine, old: str, new: str, resources: Mapping[str, str]) -
     return "detected" if ours and not succeeded and not result["result"].lower().startswith("promoted") else None
 
 
+def address_gap(lines: Iterable[LogLine], fault: float, old: str, new: str, address: str) -> float | None:
+    """Return the seconds from the address's stop on ``old`` (or the fault, if it was not stopped) to its start on ``new``."""
+    stopped, started = fault, None
+    for line in sorted(lines):
+        result = _RESULT.search(line.message)
+        if line.time < fault or result is None or result["resource"] != address:
+            continue
+        if (result["action"], result["node"]) == ("stop", old):
+            stopped = line.time
+        if (result["action"], result["node"]) == ("start", new):
+            started = line.time
+            break
+    return None if started is None else started - stopped
+
+
 def fenced_nodes(power: Iterable[Power], since: float) -> frozenset[str]:
     """Return the nodes that the power switch turned off at or after ``since`` (Unix seconds)."""
     return frozenset(action.node for action in power if action.time >= since and action.action in _POWER_OFF)

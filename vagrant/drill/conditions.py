@@ -1,0 +1,90 @@
+"""When is a fault over? With a database the servers and the client say so; without one, Pacemaker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant.drill import database
+from hafailover.vagrant.drill.ledger import CLIENT, Ledger
+from hafailover.vagrant.drill.stacks import Stack
+from hafailover.vagrant.drill.target import Target
+from hafailover.vagrant.lab import Lab
+
+
+class Conditions(Protocol):
+    """What a scenario can wait for."""
+
+    def taken_over(self, old: str) -> bool:
+        """Whether another node than ``old`` serves clients."""
+
+    def why_not_replica(self, node: str) -> str | None:
+        """Return what keeps ``node`` from being a replica that may take over, or None."""
+
+
+class Written:
+    """Conditions of a database that clients write to."""
+
+    def __init__(self, lab: Lab, target: Target, stack: Stack, ledger: Ledger, server_ids: Mapping[str, int]) -> None:
+        self._lab = lab
+        self._target = target
+        self._stack = stack
+        self._ledger = ledger
+        self._server_ids = server_ids
+
+    def taken_over(self, old: str) -> bool:
+        """Whether the client's latest acknowledgement came from another server."""
+        last = self._ledger.last_acknowledged(CLIENT)
+        return last is not None and last.server != self._server_ids[old]
+
+    def why_not_replica(self, node: str) -> str | None:
+        """Ask the server and Pacemaker."""
+        try:
+            return _why_not_in_sync(self._lab, self._target, self._stack, node)
+        except HafailoverError as error:
+            return str(error)
+
+
+def _why_not_in_sync(lab: Lab, target: Target, stack: Stack, node: str) -> str | None:
+    seen = database.cluster(lab, target)
+    if len(seen.promoted) != 1:
+        return f"Pacemaker has {len(seen.promoted)} promoted instances"
+    if node not in seen.unpromoted:
+        return "Pacemaker does not run it as a replica"
+    server = database.health(lab, node)
+    if not server.read_only:
+        return "it is writable"
+    if not server.replicating:
+        return "its replication threads do not both run"
+    if server.lag != 0:
+        return f"it is {server.lag} s behind"
+    if not stack.trusts(seen.scores.get(node)):
+        return f"its promotion score is {seen.scores.get(node)}"
+    return None
+
+
+class Unwritten:
+    """Conditions of agents that do nothing."""
+
+    def __init__(self, lab: Lab, target: Target) -> None:
+        self._lab = lab
+        self._target = target
+
+    def taken_over(self, old: str) -> bool:
+        """Whether the address runs where another node is promoted."""
+        try:
+            seen = database.cluster(self._lab, self._target)
+        except HafailoverError:
+            return False
+        return len(seen.promoted) == 1 and old not in seen.promoted and seen.address == seen.promoted[0]
+
+    def why_not_replica(self, node: str) -> str | None:
+        """Ask Pacemaker."""
+        try:
+            seen = database.cluster(self._lab, self._target)
+        except HafailoverError as error:
+            return str(error)
+        if len(seen.promoted) != 1:
+            return f"Pacemaker has {len(seen.promoted)} promoted instances"
+        return None if node in seen.unpromoted else "Pacemaker does not run it as a replica"

@@ -1,0 +1,168 @@
+"""From the facts of a run to its result: fetches what is left to fetch, then calls the pure comparisons."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant import host
+from hafailover.vagrant.drill import changes, concurrency, database, oracle, timeline
+from hafailover.vagrant.drill.ledger import CLIENT, REFUSED, UNKNOWN, Attempt, acknowledgements, gaps
+from hafailover.vagrant.drill.oracle import Comparison, Outcome, Server
+from hafailover.vagrant.drill.report import Run
+from hafailover.vagrant.drill.scenario import Scenario
+from hafailover.vagrant.drill.steps import Steps
+from hafailover.vagrant.drill.target import Target
+from hafailover.vagrant.drill.timeline import LogLine, Power
+from hafailover.vagrant.lab import Lab
+
+_SAME_POSITION_WITHIN = 60.0
+_IDENTIFIERS = ("pacemaker-controld", "pacemaker-attrd", "pacemaker-fenced", "pacemakerd", "hafailover-mariadb")
+
+
+@dataclass(frozen=True)
+class Before:
+    """How things stood before the first step. ``server_ids`` is empty if there is no database."""
+
+    primary: str
+    roles: dict[str, str]
+    server_ids: dict[str, int]
+    cib: str
+
+
+class Judge:
+    """Judges the runs of one set of agents on one lab."""
+
+    def __init__(self, lab: Lab, target: Target, agents: str) -> None:
+        self._lab = lab
+        self._target = target
+        self._agents = agents
+
+    def unwritten(self, scenario: Scenario, before: Before, steps: Steps, problems: Sequence[str]) -> Run:
+        """Judge a run without database: the gap is the address's, as Pacemaker logged it."""
+        run = Run(scenario.name, self._agents, before.primary, None, rejoined=_since(steps.fault, steps.rejoined))
+        if steps.fault is None:
+            return replace(run, problems=problems or ["no fault was reached"])
+        seen = database.cluster(self._lab, self._target)
+        after = seen.promoted[0] if len(seen.promoted) == 1 else None
+        if after is None:
+            return replace(run, problems=[*problems, f"Pacemaker has {len(seen.promoted)} promoted instances"])
+        run = self._with_phases(replace(run, after=after), steps, before)
+        lines = self._log(steps.fault)
+        return replace(
+            run,
+            write_gap=timeline.address_gap(lines, steps.fault, before.primary, after, self._target.address),
+            first_write=run.phases.address_up,
+            problems=[*problems, *self._unmet(scenario, before, steps, after)],
+            details={"fault_at": round(steps.fault, 3)},
+        )
+
+    def written(
+        self, scenario: Scenario, before: Before, attempts: Sequence[Attempt], steps: Steps, problems: Sequence[str]
+    ) -> Run:
+        """Judge a run under load: every attempted row is looked for on every server."""
+        acknowledged = acknowledgements(attempts)
+        run = Run(scenario.name, self._agents, before.primary, None, acknowledged=len(acknowledged))
+        if steps.fault is None:
+            return replace(run, problems=problems or ["no fault was reached"])
+        off = [(event.time, event.node) for event in self._lab.power_log() if event.action == "off"]
+        pairs = concurrency.concurrent_pairs(concurrency.reigns(attempts, before.server_ids, off))
+        run = replace(run, concurrent_writers=len(pairs), rejoined=_since(steps.fault, steps.rejoined))
+        try:
+            after, servers = self._final_state()
+        except HafailoverError as error:
+            found = oracle.disagreements(Comparison(), pairs)
+            return replace(run, problems=[*problems, *found, f"the servers cannot be compared: {error}"])
+        comparison = oracle.compare(attempts, servers, after)
+        measured = gaps(acknowledged, steps.fault, before.server_ids[after])
+        unanswered = [] if measured.first_write is not None else [f"{after} acknowledged no write after the fault"]
+        return replace(
+            self._with_phases(replace(run, after=after), steps, before),
+            write_gap=measured.fault,
+            first_write=measured.first_write,
+            lost=len(comparison.lost),
+            extra=len(comparison.extra),
+            problems=[
+                *problems,
+                *unanswered,
+                *oracle.disagreements(comparison, pairs),
+                *oracle.roles(servers, [after]),
+                *self._unmet(scenario, before, steps, after),
+            ],
+            details={
+                "fault_at": round(steps.fault, 3),
+                "baseline_gap_s": _rounded(measured.baseline),
+                "later_gap_s": _rounded(measured.later),
+                "refused": sum(a.writer == CLIENT and a.outcome == REFUSED for a in attempts),
+                "unknown": sum(a.outcome == UNKNOWN for a in attempts),
+                "unknown_present": comparison.unknown_present,
+                "probe_acknowledged": {node: len(acknowledgements(attempts, node)) for node in self._target.nodes},
+            },
+        )
+
+    def await_same_position(self, primary: str) -> None:
+        """Wait until every replica stands where the primary stands; HafailoverError if one does not get there."""
+
+        def same() -> bool | None:
+            positions = {database.health(self._lab, node).position for node in (primary, *self._target.nodes)}
+            return True if len(positions) == 1 else None
+
+        host.wait("the replicas reach the primary's position", _SAME_POSITION_WITHIN, same, 0.1)
+
+    def _final_state(self) -> tuple[str, dict[str, Server]]:
+        """Return the primary and what every server holds, once nothing moves any more."""
+        promoted = database.cluster(self._lab, self._target).promoted
+        if len(promoted) != 1:
+            raise HafailoverError(f"Pacemaker has {len(promoted)} promoted instances")
+        # If they never get there, the comparison tells better what the difference is.
+        with contextlib.suppress(HafailoverError):
+            self.await_same_position(promoted[0])
+        return promoted[0], {node: database.contents(self._lab, node) for node in self._target.nodes}
+
+    def _unmet(self, scenario: Scenario, before: Before, steps: Steps, after: str) -> list[str]:
+        assert steps.fault is not None
+        outcome = Outcome(
+            before=before.primary,
+            after=after,
+            fenced=timeline.fenced_nodes(self._fencing(), steps.fault),
+            configuration_changes=changes.configuration_changes(before.cib, database.cib_text(self._lab)),
+        )
+        expected = scenario.expect
+        if expected.fenced is not None:
+            named = frozenset(before.roles.get(name, name) for name in expected.fenced)
+            expected = replace(expected, fenced=named)
+        return oracle.unmet(expected, outcome)
+
+    def _with_phases(self, run: Run, steps: Steps, before: Before) -> Run:
+        assert steps.fault is not None and run.after is not None
+        lines, resources = self._log(steps.fault), self._target.resources
+        found = timeline.phases(lines, self._fencing(), steps.fault, before.primary, run.after, resources)
+        # A switchover is announced, not detected.
+        return replace(run, phases=found._replace(detected=None) if steps.fault_action == "switchover" else found)
+
+    def _fencing(self) -> list[Power]:
+        return [Power(*entry) for entry in self._lab.fence_log()]
+
+    def _log(self, since: float) -> list[LogLine]:
+        matches = [f"SYSLOG_IDENTIFIER={name}" for name in _IDENTIFIERS]
+        return [
+            LogLine(
+                int(record["__REALTIME_TIMESTAMP"]) / 1e6,
+                node,
+                str(record.get("SYSLOG_IDENTIFIER", "")),
+                str(record.get("MESSAGE", "")),
+                str(record.get("HAFAILOVER_EVENT", "")),
+            )
+            for node in self._lab.cluster_nodes
+            for record in self._lab.journal(node, since - 1.0, matches)
+        ]
+
+
+def _since(fault: float | None, moment: float | None) -> float | None:
+    return None if fault is None or moment is None else moment - fault
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
