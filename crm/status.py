@@ -23,7 +23,7 @@ NOTE = "NOTE"
 class Node:
     """A cluster node.
 
-    pending: joining. stopped: its Pacemaker was stopped in good order. coordinator: it is the DC. kind: member or remote.
+    pending: joining. stopped: in the membership, but without Pacemaker, and that was expected (stopped in good order, or fenced and booting). coordinator: it is the DC. kind: member or remote.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Node:
         """Its state for a person: ``online``, ``online, standby``, ``offline, waits to be fenced`` …"""
         state = "joining" if self.pending else "online" if self.online else "offline"
         if self.stopped:
-            state = "Pacemaker stopped"
+            state = "no Pacemaker"
         flags = (
             (self.unclean, "waits to be fenced"),
             (self.standby, "standby"),

@@ -172,9 +172,8 @@ def _nodes(status: Status) -> Iterator[Problem]:
                 "what it ran is not started elsewhere before it is known to be off",
             )
         elif node.stopped:
-            yield Problem(
-                DEGRADED, f"Pacemaker is stopped on {node.name}", "", f"systemctl start pacemaker on {node.name}"
-            )
+            todo = f"if it is not just booting: systemctl start pacemaker on {node.name}"
+            yield Problem(DEGRADED, f"Pacemaker does not run on {node.name}", "", todo)
         elif node.pending:
             yield Problem(DEGRADED, f"{node.name} is joining")
         elif not node.online:
@@ -240,4 +239,4 @@ def _failures(status: Status) -> Iterator[Problem]:
         unit = f"-t hafailover-mariadb -u hafailover-mariadb-{failure.resource}"
         logs = unit if status.service(failure.resource) else "-u pacemaker"
         why = "; ".join(part for part in (failure.reason, consequence(failure)) if part)
-        yield Problem(severity, f"{describe(failure)}, {clock(failure.at, status.at)}", why, advice(failure, logs))
+        yield Problem(severity, f"{describe(failure)} ({clock(failure.at, status.at)})", why, advice(failure, logs))

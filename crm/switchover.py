@@ -15,8 +15,8 @@ from hafailover.crm.status import Address, Instance, Service, Status
 from hafailover.crm.status_database import UNPROMOTED_ROLES
 from hafailover.crm.status_words import consequence, describe
 
-MAX_UNAPPLIED = 1000
-"""Transactions that the new primary may still have to apply: writers wait for them."""
+MAX_LAG = 2.0
+"""Seconds that the new primary may need to apply what it has received: writers wait for it."""
 
 NEVER = decide.SCORE_NEVER
 
@@ -43,7 +43,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server on a node answered. ``error`` says why it did not; ``position`` is its binary log's last GTID."""
+    """What the server on a node answered.
+
+    error: why it did not. position: its binary log's last GTID. lag: seconds it took to apply what it had received when it was first asked;
+    None when that took longer than MAX_LAG, or nobody watched.
+    """
 
     node: str
     error: str = ""
@@ -52,6 +56,7 @@ class Answer:
     state: str = ""
     position: str = ""
     acknowledges: bool = False
+    lag: float | None = None
 
 
 @dataclass(frozen=True)
@@ -94,14 +99,17 @@ def preflight(
         _server(service, node),
         _in_sync(status, service, node, answers),
         _score(service, node),
-        _replication(service, node, answers),
-        _lag(node, answers),
         _failures(status, service, node),
         _bans(status, service, node),
-        *_addresses(status, service, node),
-        _fencing(status, service),
-        _forecast(status, service, node, forecast),
     ]
+    if service.primary:  # without one the rest has no meaning, and there is no role to move
+        checks += [
+            _replication(service, node, answers),
+            _lag(node, answers),
+            *_addresses(status, service),
+            _fencing(status, service),
+            _forecast(node, forecast),
+        ]
     return tuple(
         Check(check.name, check.ok, check.says, check.acceptable, accepted=True)
         if check.ok is False and check.acceptable and check.name in accepted
@@ -171,9 +179,8 @@ def _primary(status: Status, service: Service, answers: Answers) -> Check:
     if service.journal_error:
         return Check(name, False, service.journal_error)
     if not service.promoted:
-        return Check(
-            name, False, f"{service.name} has no primary: Pacemaker promotes a node by itself as soon as one may be"
-        )
+        says = f"{service.name} has no primary: Pacemaker promotes a node by itself as soon as one may be (hafailover status)"
+        return Check(name, False, says)
     if service.primary is None:
         return Check(
             name, False, f"{service.name} has {len(service.promoted)} primaries: {', '.join(service.promoted)}"
@@ -270,11 +277,16 @@ def _lag(node: str, answers: Answers) -> Check:
     answer = answers.servers.get(node)
     if answer is None or answer.error or answer.replica is None:
         return Check("lag", None, "not known how much it has still to apply")
+    if answer.lag is not None:
+        return Check("lag", True, f"{node} applies what it receives within {max(answer.lag, 0.1):.1f} s")
     left = gtid.behind(answer.replica.applied, answer.replica.received)
-    says = f"{node} has {left} received transaction{'' if left == 1 else 's'} still to apply"
-    if left <= MAX_UNAPPLIED:
-        return Check("lag", True, says)
-    return Check("lag", False, f"{says} (limit {MAX_UNAPPLIED}): writers would wait for them", acceptable=True)
+    return Check(
+        "lag",
+        False,
+        f"{node} has not applied within {MAX_LAG:g} s what it had received ({left} transaction{'' if left == 1 else 's'} left): "
+        "writers would wait for that",
+        acceptable=True,
+    )
 
 
 def _failures(status: Status, service: Service, node: str) -> Check:
@@ -306,7 +318,7 @@ def _bans(status: Status, service: Service, node: str) -> Check:
     return Check("bans", True, f"no constraint keeps {service.name} or its address off {node}")
 
 
-def _addresses(status: Status, service: Service, node: str) -> Iterator[Check]:
+def _addresses(status: Status, service: Service) -> Iterator[Check]:
     for address in status.addresses_of(service):
         name = f"{address.ip} ({address.id})"
         if address.failed:
@@ -331,7 +343,7 @@ def _fencing(status: Status, service: Service) -> Check:
     )
 
 
-def _forecast(status: Status, service: Service, node: str, forecast: Forecast) -> Check:
+def _forecast(node: str, forecast: Forecast) -> Check:
     name = "forecast"
     if forecast.error:
         return Check(name, None, f"Pacemaker's simulation could not be run: {forecast.error}")

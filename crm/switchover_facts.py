@@ -6,6 +6,7 @@ import os
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -19,13 +20,13 @@ from hafailover.crm.errors import HafailoverError
 from hafailover.crm.status import Service, Status
 from hafailover.crm.status_database import PROMOTED_ROLES
 from hafailover.crm.status_xml import instances, parse
-from hafailover.crm.switchover import Answer, Answers, Forecast
+from hafailover.crm.switchover import MAX_LAG, Answer, Answers, Forecast
 
 if TYPE_CHECKING:
     from hafailover.crm.pacemaker import Run
 
 _TIMEOUT = 3.0  # seconds for a server's answer
-_TRIES = 5  # looks at a replica before "behind" is believed: a commit on its way is in the primary's binary log first
+_COMMIT = 1.0  # seconds that a commit may be on its way to the replica
 _BETWEEN = 0.1  # seconds
 
 
@@ -56,21 +57,29 @@ def ask(service: Service, target: str) -> Answers:
     for thread in threads:
         thread.join()
     primary = found.get(service.primary or "")
-    for _ in range(_TRIES):
-        answer = found.get(target)
-        if primary is None or answer is None or answer.error or answer.replica is None:
-            break
-        if _received(answer, primary.position):
-            break
-        time.sleep(_BETWEEN)
-        found[target] = _ask(service, target, login)
+    if target in found and found[target].replica is not None:
+        found[target] = _watch(service, target, login, found[target], primary.position if primary else "")
     return Answers(found)
 
 
-def _received(answer: Answer, position: str) -> bool:
-    """Whether the replica has received ``position``."""
-    replica = answer.replica
-    return replica is not None and gtid.reached(gtid.latest(replica.received, replica.applied), position)
+def _watch(service: Service, target: str, login: Login, first: Answer, position: str) -> Answer:
+    """Look at the target until it has received ``position`` and applied what it had received at first, or MAX_LAG has passed.
+
+    A commit on its way is in the primary's binary log before it is on the replica, so one look may call a good replica behind.
+    """
+    goal = gtid.latest(first.replica.received, first.replica.applied) if first.replica else ""
+    begin = time.monotonic()
+    answer = first
+    while answer.replica is not None:
+        waited = time.monotonic() - begin
+        received = gtid.latest(answer.replica.received, answer.replica.applied)
+        if gtid.reached(answer.replica.applied, goal) and (gtid.reached(received, position) or waited > _COMMIT):
+            return replace(answer, lag=waited)
+        if waited > MAX_LAG:
+            break
+        time.sleep(_BETWEEN)
+        answer = _ask(service, target, login)
+    return answer
 
 
 def _ask(service: Service, node: str, login: Login) -> Answer:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Glance:
-    """Roles and pending actions of the database by node, addresses by id, scores by node, lost nodes, failed actions.
+    """Roles and pending actions of the database by node, where it has failed, addresses by id, scores by node, lost nodes, failures.
 
     A failure is (resource, node, task, reason, call).
     """
 
     roles: dict[str, str]
     pending: dict[str, str]
+    failed: frozenset[str]
     addresses: dict[str, str]
     scores: dict[str, int | None]
     lost: frozenset[str]
@@ -31,8 +32,8 @@ class Glance:
 
     @property
     def promoted(self) -> tuple[str, ...]:
-        """The promoted nodes."""
-        return tuple(node for node, role in self.roles.items() if role in PROMOTED_ROLES)
+        """The promoted nodes; one whose promotion failed is shown as promoted, and is not."""
+        return tuple(node for node, role in self.roles.items() if role in PROMOTED_ROLES and node not in self.failed)
 
     def serves(self, node: str) -> bool:
         """Whether ``node`` alone is promoted, and every address is with it."""
@@ -53,6 +54,7 @@ def glance(run: Run, status: Status, service: Service) -> Glance | None:
     return Glance(
         roles={node: one.role for node, one in there.items()},
         pending={node: one.pending for node, one in there.items() if one.pending},
+        failed=frozenset(node for node, one in there.items() if one.failed),
         addresses={
             address.id: next(
                 (one.node for one in running.get(address.id, []) if one.node and not one.pending and one.active), ""
