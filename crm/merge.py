@@ -200,6 +200,8 @@ class _Merge:
         if [child.get("id") for child in ours] == wanted:
             return
         places = [live.index(child) for child in ours]
+        for child in ours:
+            live.remove(child)
         for place, name in zip(places, wanted):
             live.insert(place, self._resources[name])
         self._say("change", f"order of the group {live.get('id')}", " ".join(wanted))

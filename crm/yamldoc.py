@@ -65,7 +65,7 @@ def read(path: str | Path) -> Document:
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     if len(raw) > MAX_BYTES:
-        raise UsageError(f"{file}: is larger than {MAX_BYTES // 1024} KiB, which no topology needs")
+        raise UsageError(f"{file}: is larger than {MAX_BYTES // 1024} KiB, which no such file needs")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -82,7 +82,8 @@ def parse(text: str, file: str) -> Document:
         root = _compose(text, file)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
+        # At the end of the file the parser may stand one line below the last.
+        line = f":{min(mark.line + 1, len(text.splitlines()))}" if mark else ""
         problem = " ".join(part for part in (error.context, error.problem) if part)
         raise UsageError(f"{file}{line}: is not valid YAML: {problem}") from error
     except yaml.YAMLError as error:
@@ -106,7 +107,7 @@ def _compose(text: str, file: str) -> _Node | None:
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise UsageError(f"{file}:{mark[0]}: a second document begins here; a topology is one document")
+                raise UsageError(f"{file}:{mark[0]}: a second document begins here; the file must be one")
             continue
         if isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             open_nodes.pop()
@@ -148,7 +149,7 @@ def _mark(event: yaml.Event) -> tuple[int, int]:
 
 def _begin(event: Any, mark: tuple[int, int], file: str) -> _Node:
     if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag in (_STR_TAG, "!")):
-        raise UsageError(f"{file}:{mark[0]}: the tag {event.tag} is not used in a topology; remove it")
+        raise UsageError(f"{file}:{mark[0]}: the tag {event.tag} has no meaning here; remove it")
     if isinstance(event, yaml.ScalarEvent):
         return _Node(mark, "scalar", (event.value, event.implicit[0]))
     return _Node(mark, "map" if isinstance(event, yaml.MappingStartEvent) else "list")
@@ -194,5 +195,7 @@ def dotted(path: Path_) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{part}" if text else part
+            # A key may hold anything, also what would move the cursor of a terminal.
+            name = part if part.isprintable() and part.strip() else repr(part)
+            text += f".{name}" if text else name
     return text

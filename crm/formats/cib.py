@@ -170,7 +170,23 @@ def _children(element: Any) -> tuple[Any, ...]:
 
 def _read(element: Any) -> Any:
     reader = _READERS.get(element.tag) if isinstance(element.tag, str) else None
-    return _verbatim(element) if reader is None else reader(element)
+    if reader is None:
+        return _verbatim(element)
+    # Pacemaker's schema forbids both; who has them anyway gets them back as they are.
+    lacking = [key for key in _REQUIRED.get(element.tag, ("id",)) if not element.get(key)]
+    empty = [key for key in _FIELD_ATTRIBUTES if element.get(key) == ""]
+    return _verbatim(element) if lacking or empty else reader(element)
+
+
+# What the model has a field for, and what it cannot do without (default: an id).
+_FIELD_ATTRIBUTES = ("id", "name", "interval", "class", "provider", "type", "uname")
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "nvpair": (),
+    "operations": (),
+    **dict.fromkeys(_SETS, ()),
+    "op": ("id", "name", "interval"),
+    "node": ("id", "uname"),
+}
 
 
 def _read_set(element: Any) -> AttributeSet:

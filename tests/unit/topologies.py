@@ -1,0 +1,33 @@
+"""Topologies for tests: a small right one, and what is made of it by replacing a piece."""
+
+from pathlib import Path
+
+from hafailover.crm import topology, yamldoc
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "vagrant" / "topologies").glob("*.yml"))
+
+BASE = """\
+version: 1
+lab: true
+cluster: {name: c1, secrets_dir: s, encryption: off}
+nodes:
+  db1: {id: 1, links: [10.77.0.11, 10.77.1.11]}
+  db2: {id: 2, links: [10.77.0.12, 10.77.1.12]}
+quorum: {device: {host: 10.77.0.13, tls: off}}
+vips:
+  vip: {ip: 10.77.0.100/24, follows: db.primary}
+services:
+  db: {type: mariadb}
+"""
+
+
+def changed(*replacements, text=BASE):
+    """``text`` with each (old, new) replaced once; the old piece must be there."""
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return text
+
+
+def parse(text=BASE, file="t.yml"):
+    return topology.parse(yamldoc.parse(text, file))
