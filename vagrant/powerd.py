@@ -92,7 +92,7 @@ class Room:
         if action == "monitor":
             return "powered"
         if action == "list":
-            return "\n".join(f"{m.name},{m.role}" for m in self.plan.machines if m.role != QUORUM)
+            return "\n".join(m.name for m in self.plan.machines if m.role != QUORUM)
         target = self.nodes.get(words[1] if len(words) > 1 else "")
         if target is None:
             raise HafailoverError(f"no plug {' '.join(words[1:]) or '(none given)'}")

@@ -48,15 +48,15 @@ def leftovers(name):
     return found
 
 
-def network_namespaces():
-    """The network namespaces that any process of this machine is in."""
+def network_namespaces(pids):
+    """The network namespaces these processes are in, but for our own."""
     found = set()
-    for process in Path("/proc").glob("[0-9]*"):
+    for pid in pids:
         try:
-            found.add((process / "ns" / "net").readlink())
+            found.add(Path(f"/proc/{pid}/ns/net").readlink())
         except OSError:
             continue
-    return found
+    return found - {Path("/proc/self/ns/net").readlink()}
 
 
 def program(*words, **keywords):
@@ -295,7 +295,6 @@ def test_extra_nodes_are_full_members(topology):
 
 @pytest.mark.parametrize("step", ["network:", "boot:", "cluster:", "apply:"])
 def test_nothing_stays_after_up_was_killed_half_way(topology, step):
-    namespaces = network_namespaces()
     up = subprocess.Popen(
         [sys.executable, PROGRAM, "lab", "up", "labkilled", "--topology", topology.file],
         stderr=subprocess.PIPE,
@@ -309,11 +308,13 @@ def test_nothing_stays_after_up_was_killed_half_way(topology, step):
         up.send_signal(signal.SIGKILL)
         up.wait(timeout=10)
         up.stderr.close()
+    namespaces = network_namespaces(cgroups.pids("labkilled"))
     with pytest.raises(RefusedError, match="lab down labkilled"):
         Lab.up("labkilled", topology)
     assert Lab.down("labkilled")
     assert leftovers("labkilled") == []
-    host.wait("no namespace stays", 10, lambda: True if network_namespaces() <= namespaces else None)
+    everybody = [int(process.name) for process in Path("/proc").glob("[0-9]*")]
+    assert not network_namespaces(everybody) & namespaces
     assert not Lab.down("labkilled")
 
 
