@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Optional
+from typing import Any
 
 import click
 from hafailover.agents import __version__
@@ -31,7 +31,7 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -49,7 +49,7 @@ def cli() -> None:
     """High availability for pairs of servers on Pacemaker and Corosync."""
 
 
-def main(argv: Optional[list[str]] = None) -> Any:
+def main(argv: list[str] | None = None) -> Any:
     """Run the command line ``argv`` (default: sys.argv) and exit with the code of crm/errors.py."""
     try:
         cli.main(args=argv, prog_name="hafailover", standalone_mode=True)

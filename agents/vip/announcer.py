@@ -64,7 +64,7 @@ def stop(instance: str) -> None:
         pid, _, _ = struct.unpack("=iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         try:
             sock.recv(1)  # its end closes the connection
-        except TimeoutError:
+        except socket.timeout:
             os.kill(pid, signal.SIGKILL)
     except (ConnectionRefusedError, ConnectionResetError, ProcessLookupError):
         return  # it is not there, or not any more
