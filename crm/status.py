@@ -23,7 +23,8 @@ NOTE = "NOTE"
 class Node:
     """A cluster node.
 
-    pending: joining. stopped: in the membership, but without Pacemaker, and that was expected (stopped in good order, or fenced and booting). coordinator: it is the DC. kind: member or remote.
+    pending: joining. stopped: in the membership, but without Pacemaker, and that was expected: it was stopped in good order, or it was
+    fenced and boots. coordinator: it is the DC. kind: member or remote.
     """
 
     name: str

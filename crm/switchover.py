@@ -326,8 +326,8 @@ def _addresses(status: Status, service: Service) -> Iterator[Check]:
         elif len(address.nodes) == 1 and address.nodes[0] == service.primary:
             yield Check("address", True, f"{name} is up on {service.primary} and follows the primary")
         else:
-            where = " and ".join(address.nodes) or "nowhere"
-            yield Check("address", False, f"{name} is up on {where}, not on the primary alone", acceptable=True)
+            where = f"on {' and '.join(address.nodes)}" if address.nodes else "nowhere"
+            yield Check("address", False, f"{name} is up {where}, not on the primary alone", acceptable=True)
 
 
 def _fencing(status: Status, service: Service) -> Check:

@@ -144,9 +144,9 @@ class Switchover:
                 looked = time.monotonic()
                 seen = glance(self._run, self._status, self._service)
                 if seen:
+                    self._note_probes()  # first, for they know the times better
                     self._note(seen)
                     if seen.serves(self._node):
-                        self._note_probes()
                         return
                     self._check_hope(seen)
                     self._explain_wait(seen)

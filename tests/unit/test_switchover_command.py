@@ -1,0 +1,195 @@
+"""``hafailover promote`` and ``hafailover status`` as commands: exit codes, where words go, what is asked."""
+
+import json
+import os
+import sys
+
+import pytest
+from hafailover.crm import local, switchover_facts
+from hafailover.crm.cli import main
+from hafailover.crm.commands import promote
+from hafailover.crm.switchover import Answers, Forecast
+from hafailover.crm.switchover_run import Outcome, Step
+from status_samples import load
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A healthy recorded cluster behind every program; ``cluster.record`` chooses another record."""
+
+    class Answering:
+        record = "healthy"
+        performed = []
+
+        def __call__(self, argv, timeout=None, input=None):
+            facts = load(self.record)
+            printed = {"crm_mon": facts.mon, "cibadmin": facts.cib, "crm_node": "db1\n"}.get(argv[0])
+            if argv[0] == "crmadmin":
+                printed = f'<pacemaker-result><crmd state="{facts.coordinator_state}"/></pacemaker-result>'
+            if argv[0] == "attrd_updater":
+                name = argv[argv.index("-n") + 1]
+                printed = "".join(
+                    f'name="{name}" host="{k}" value="{v}"\n' for k, v in facts.published.get(name, {}).items()
+                )
+            if printed is None:
+                raise AssertionError(f"{argv} must not be run")
+            return local.Result(0, printed, "")
+
+    run = Answering()
+    run.performed = []
+    monkeypatch.setattr(local, "run", run)
+    monkeypatch.setattr(local, "installed", lambda program: True)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(switchover_facts, "ask", lambda service, node: Answers({}, "no credentials"))
+    monkeypatch.setattr(
+        switchover_facts, "forecast", lambda run, cib, status, service, node: Forecast(node, {"vip": node}, ())
+    )
+
+    class Performed:
+        def __init__(self, run_, status, service, node, probes, tell, wait):
+            self.node, self.tell = node, tell
+
+        def perform(self, timeout):
+            run.performed.append((self.node, timeout))
+            self.tell(Step("requested", 1795232955.5, 0.0, "asked"))
+            return Outcome("done", self.node, f"{self.node} is the primary of db", (), (), 0.123, "")
+
+    monkeypatch.setattr(promote, "Switchover", Performed)
+    return run
+
+
+def call(capsys, *argv):
+    """(exit code, stdout, stderr) of a command line."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(argv))
+    out, err = capsys.readouterr()
+    return ended.value.code or 0, out, err
+
+
+def test_without_a_terminal_it_wants_yes(cluster, capsys):
+    code, out, err = call(capsys, "promote", "db2")
+    assert code == 2
+    assert "add --yes" in err
+    assert out == ""
+    assert cluster.performed == []
+
+
+def test_it_must_be_root(cluster, capsys, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    code, _, err = call(capsys, "promote", "db2", "--yes")
+    assert code == 1
+    assert "must be run as root" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["bd2"], "there is no node bd2; did you mean db2"),
+        (["zzz"], "there is no node zzz; known: db1, db2"),
+        (["db2", "--service", "dd"], "there is no database service dd"),
+    ],
+)
+def test_typos(cluster, capsys, argv, says):
+    code, _, err = call(capsys, "promote", "--yes", *argv)
+    assert code == 2
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_nothing_to_do(cluster, capsys):
+    code, out, _ = call(capsys, "promote", "db1", "--yes")
+    assert code == 0
+    assert out == "Nothing to do: db1 is the primary of db already.\n"
+
+
+def test_a_dry_run_changes_nothing(cluster, capsys):
+    code, out, _ = call(capsys, "promote", "db2", "--dry-run")
+    assert code == 0
+    assert "What would happen" in out
+    assert "Nothing was changed" in out
+    assert cluster.performed == []
+
+
+def test_refused(cluster, capsys):
+    cluster.record = "sql-stopped"
+    code, out, err = call(capsys, "promote", "db2", "--yes")
+    assert code == 3
+    assert "REFUSED   its own agent bars db2: the SQL thread stopped" in out
+    assert err == "hafailover: refused, nothing was changed: 1 check stands in the way\n"
+    assert cluster.performed == []
+
+
+def test_refused_as_a_dry_run_and_as_json(cluster, capsys):
+    cluster.record = "sql-stopped"
+    code, out, err = call(capsys, "promote", "db2", "--dry-run", "-o", "json")
+    told = json.loads(out)
+    assert (code, told["exit_code"], told["result"]) == (3, 3, "refused")
+    assert [check["name"] for check in told["checks"] if check["refuses"]] == ["score"]
+    assert "Switchover of db" in err
+
+
+def test_done(cluster, capsys):
+    code, out, err = call(capsys, "promote", "db2", "--yes", "--timeout", "30")
+    assert code == 0
+    assert cluster.performed == [("db2", 30.0)]
+    assert "DONE  db2 is the primary of db" in out
+    assert "Write gap: 0.12 s" in out
+    assert err == ""
+
+
+def test_done_as_json(cluster, capsys):
+    code, out, err = call(capsys, "promote", "db2", "--yes", "-o", "json")
+    told = json.loads(out)
+    assert (code, told["result"], told["from"], told["to"], told["write_gap_s"]) == (0, "done", "db1", "db2", 0.123)
+    assert "+0.00 s  asked" in err
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 3), ("\n", 3)])
+def test_on_a_terminal_it_asks_once(cluster, capsys, monkeypatch, answer, code):
+    monkeypatch.setattr(promote, "_terminal", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda prompt: answer.strip())
+    ended, out, _ = call(capsys, "promote", "db2")
+    assert ended == code
+    assert bool(cluster.performed) == (code == 0)
+    assert ("Nothing was changed" in out) == (code == 3)
+
+
+def test_pacemaker_is_down(cluster, capsys, monkeypatch):
+    monkeypatch.setattr(
+        local, "run", lambda argv, timeout=None, input=None: local.Result(102, "", "Connection refused")
+    )
+    code, out, err = call(capsys, "promote", "db2", "--yes")
+    assert (code, out) == (1, "")
+    assert err.startswith("hafailover: Pacemaker does not run on this node")
+    code, out, err = call(capsys, "status", "-o", "json")
+    assert (code, json.loads(out)["available"], err) == (1, False, "")
+
+
+def test_status_exit_codes(cluster, capsys):
+    assert call(capsys, "status")[0] == 0
+    assert call(capsys, "status", "--check")[0] == 0
+    cluster.record = "standby"
+    assert call(capsys, "status")[0] == 0
+    assert call(capsys, "status", "--check")[0] == 1
+    code, out, err = call(capsys, "status", "-o", "json", "--check")
+    assert (code, json.loads(out)["healthy"], err) == (1, False, "")
+
+
+def test_status_for_somebody_else(cluster, capsys, monkeypatch):
+    monkeypatch.setattr(local, "may_ask_cluster", lambda: False)
+    code, out, err = call(capsys, "status")
+    assert (code, out) == (1, "")
+    assert "root and to members of the group haclient" in err
+
+
+def test_no_colour_into_a_pipe_or_with_no_color(monkeypatch):
+    from hafailover.crm.commands.status import paint
+    from hafailover.crm.status_text import coloured, plain
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+    assert paint() is plain
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert paint() is coloured
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert paint() is plain
