@@ -174,3 +174,13 @@ def test_roles_at_the_end():
 )
 def test_expectations(expected, outcome, problems):
     assert unmet(expected, outcome) == problems
+
+
+def test_what_a_replica_misses_that_does_not_replicate_is_a_difference_but_not_lost():
+    servers = pair(HEALTHY, HEALTHY[:1])
+    servers["db2"] = servers["db2"]._replace(replicating=False)
+    comparison = compare(TRIED, servers, "db1")
+    assert comparison.lost == frozenset()
+    assert "2 missing" in comparison.differing["db2"]
+    behind = {**servers, "db2": servers["db2"]._replace(replicating=True, position="0-1-7")}
+    assert compare(TRIED, behind, "db1").lost == frozenset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hafailover.vagrant.drill.timeline import LogLine, Phases, Power, fenced_nodes, phases
+from hafailover.vagrant.drill.timeline import LogLine, Phases, Power, address_gap, fenced_nodes, phases
 
 RESOURCES = {"database": "db", "address": "vip"}
 
@@ -66,3 +66,16 @@ def test_a_failed_promotion_or_another_resource_is_no_phase():
 def test_fenced_nodes_are_those_turned_off_since():
     power = [Power(1.0, "db1", "off"), Power(5.0, "db2", "reboot"), Power(6.0, "db3", "on")]
     assert fenced_nodes(power, 2.0) == {"db2"}
+
+
+def test_the_gap_of_an_address_runs_from_its_last_stop_to_its_start_elsewhere():
+    lines = [
+        line(99.0, "Result of stop operation for vip on db1: ok"),  # an earlier run
+        line(100.5, "Result of stop operation for vip on db1: ok"),
+        line(100.6, "Result of stop operation for other on db1: ok"),
+        line(100.75, "Result of start operation for vip on db2: ok"),
+        line(130.0, "Result of start operation for vip on db2: ok"),
+    ]
+    assert address_gap(lines, 100.0, "db1", "db2", "vip") == pytest.approx(0.25)
+    assert address_gap(lines[3:], 100.0, "db1", "db2", "vip") == pytest.approx(0.75)
+    assert address_gap(lines[:3], 100.0, "db1", "db2", "vip") is None

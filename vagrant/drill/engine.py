@@ -42,6 +42,7 @@ class Drill:
         self._evidence = evidence
         self._say = say
         self._number = 0
+        self._broken = False
 
     def begin(self) -> None:
         """Put the agents in place."""
@@ -64,7 +65,14 @@ class Drill:
     def run(self, scenario: Scenario) -> Run:
         """Carry out a scenario once. Never raises HafailoverError: what went wrong is in the result's problems."""
         self._number += 1
+        done = self._run(scenario)
+        self._broken = not done.ok
+        return done
+
+    def _run(self, scenario: Scenario) -> Run:
         try:
+            if self._broken:
+                self._stack.renew(self._lab)
             before = self._ready()
         except HafailoverError as error:
             return Run(scenario.name, self._stack.name, None, None, problems=[f"not begun: {error}"])
@@ -120,7 +128,7 @@ class Drill:
     def _with_writers(self, scenario: Scenario, before: Before, ledger: Ledger) -> Run:
         password = secrets.token_urlsafe(24)
         database.prepare(self._lab, before.primary, password)
-        self._judge.await_same_position(before.primary)
+        self._judge.await_same_position()
         login = {"user": database.USER, "password": password, "database": database.SCHEMA, "table": database.TABLE}
         client = {"host": self._target.ip, "port": self._target.port}
         probes = {node: {"unix_socket": self._target.socket} for node in self._target.nodes}

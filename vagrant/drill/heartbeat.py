@@ -82,26 +82,40 @@ class Heartbeat:
         self._swap = Swap(lab)
         self._target = replace(target, database="drill-db", clone="drill-db-clone", address="drill-vip")
         self._swap.take_out(target)
-        password = secrets.token_urlsafe(24)
-        with ThreadPoolExecutor(len(target.nodes)) as pool:
-            for done in [pool.submit(self._prepare, lab, target, node, password) for node in target.nodes]:
-                done.result()
-        self._swap.put_in(self._target, self._server(self._target, password), self._address(self._target))
+        self._put_in(lab)
         return self._target
+
+    def renew(self, lab: Lab) -> None:
+        """Replace the servers by a new pair: these agents cannot always bring an old primary back."""
+        if self._swap is not None and self._target is not None:
+            self._take_out(lab)
+            self._put_in(lab)
 
     def remove(self, lab: Lab) -> None:
         """Stop the stock agents, remove their data, start ours again."""
-        if self._swap is None or self._target is None:
-            return
+        if self._swap is not None and self._target is not None:
+            self._take_out(lab)
+            self._swap.put_back()
+
+    def _put_in(self, lab: Lab) -> None:
+        assert self._swap is not None and self._target is not None
+        target, password = self._target, secrets.token_urlsafe(24)
+        with ThreadPoolExecutor(len(target.nodes)) as pool:
+            for done in [pool.submit(self._prepare, lab, target, node, password) for node in target.nodes]:
+                done.result()
+        self._swap.put_in(target, self._server(target, password), self._address(target))
+
+    def _take_out(self, lab: Lab) -> None:
+        assert self._swap is not None and self._target is not None
         self._swap.delete(self._target)
         for node in self._target.nodes:
             lab.exec(node, ["sh", "-c", _REMOVE], check=True)
+            for attribute in ("readable", f"{self._target.database}-gtid"):
+                lab.exec(node, ["attrd_updater", "--delete", "--name", attribute])
         with contextlib.suppress(HafailoverError):
             # There only if the agent has promoted a server.
-            database.ask_any(
-                lab, ["cibadmin", "--delete", "--xml-text", '<cluster_property_set id="mysql_replication"/>']
-            )
-        self._swap.put_back()
+            state = '<cluster_property_set id="mysql_replication"/>'
+            database.ask_any(lab, ["cibadmin", "--delete", "--scope", "crm_config", "--xml-text", state])
 
     def switchover(self, lab: Lab, target: Target, node: str, within: float) -> None:
         """Move the role as crm_resource does, then remove the constraint that this leaves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from hafailover.vagrant.drill.timeline import LogLine, Power
 from hafailover.vagrant.lab import Lab
 
 _SAME_POSITION_WITHIN = 60.0
+_BROKEN = 10.0  # seconds
 _IDENTIFIERS = ("pacemaker-controld", "pacemaker-attrd", "pacemaker-fenced", "pacemakerd", "hafailover-mariadb")
 
 
@@ -50,10 +52,13 @@ class Judge:
         if after is None:
             return replace(run, problems=[*problems, f"Pacemaker has {len(seen.promoted)} promoted instances"])
         run = self._with_phases(replace(run, after=after), steps, before)
-        lines = self._log(steps.fault)
+        gap = run.phases.address_up
+        if steps.fault_action == "switchover":
+            # Until its address is stopped, the old primary goes on serving.
+            gap = timeline.address_gap(self._log(steps.fault), steps.fault, before.primary, after, self._target.address)
         return replace(
             run,
-            write_gap=timeline.address_gap(lines, steps.fault, before.primary, after, self._target.address),
+            write_gap=gap,
             first_write=run.phases.address_up,
             problems=[*problems, *self._unmet(scenario, before, steps, after)],
             details={"fault_at": round(steps.fault, 3)},
@@ -102,12 +107,21 @@ class Judge:
             },
         )
 
-    def await_same_position(self, primary: str) -> None:
-        """Wait until every replica stands where the primary stands; HafailoverError if one does not get there."""
+    def await_same_position(self) -> None:
+        """Wait until every server stands at the same position; HafailoverError if one does not get there.
+
+        A replica that does not replicate for a while is not waited for any longer.
+        """
+        broken_since: dict[str, float] = {}
 
         def same() -> bool | None:
-            positions = {database.health(self._lab, node).position for node in (primary, *self._target.nodes)}
-            return True if len(positions) == 1 else None
+            seen = {node: database.health(self._lab, node) for node in self._target.nodes}
+            for node, server in seen.items():
+                if server.replicating or not server.read_only:
+                    broken_since.pop(node, None)
+                elif time.monotonic() - broken_since.setdefault(node, time.monotonic()) > _BROKEN:
+                    raise HafailoverError(f"{node} does not replicate")
+            return True if len({server.position for server in seen.values()}) == 1 else None
 
         host.wait("the replicas reach the primary's position", _SAME_POSITION_WITHIN, same, 0.1)
 
@@ -118,7 +132,7 @@ class Judge:
             raise HafailoverError(f"Pacemaker has {len(promoted)} promoted instances")
         # If they never get there, the comparison tells better what the difference is.
         with contextlib.suppress(HafailoverError):
-            self.await_same_position(promoted[0])
+            self.await_same_position()
         return promoted[0], {node: database.contents(self._lab, node) for node in self._target.nodes}
 
     def _unmet(self, scenario: Scenario, before: Before, steps: Steps, after: str) -> list[str]:

@@ -44,6 +44,9 @@ class Null:
         self._swap.put_in(self._target, _server(self._target.database), _address(self._target.address))
         return self._target
 
+    def renew(self, lab: Lab) -> None:
+        """There is nothing that could be broken."""
+
     def remove(self, lab: Lab) -> None:
         """Take them out again and start ours."""
         if self._swap is None or self._target is None:

@@ -41,7 +41,8 @@ class Server(NamedTuple):
 class Comparison:
     """What the ledger and the servers disagree on.
 
-    ``lost``: sequence numbers acknowledged to the client and missing on the primary or on any replica.
+    ``lost``: sequence numbers acknowledged to the client and missing on the primary, or on a replica that passes for
+    one in sync. What a replica misses that visibly does not replicate is not lost; such a replica is in ``differing``.
     ``probe_lost``: the same for the probes on the nodes, as (node, seq).
     ``extra``: rows that nobody attempted, that the server had refused, that are there more than once, or that say
     another server than the one that acknowledged them; counted once each, with the reason.
@@ -62,9 +63,10 @@ def compare(attempts: Iterable[Attempt], servers: Mapping[str, Server], primary:
     acknowledged = {key for key, attempt in attempted.items() if attempt.outcome == ACKNOWLEDGED}
     missing: set[tuple[str, int]] = set()
     extra: dict[tuple[str, int], str] = {}
-    for server in servers.values():
+    for node, server in servers.items():
         present = Counter((row.writer, row.seq) for row in server.rows)
-        missing |= acknowledged - present.keys()
+        if node == primary or _passes_for_in_sync(server, servers[primary]):
+            missing |= acknowledged - present.keys()
         for row in server.rows:
             reason = _out_of_place(row, attempted, present)
             if reason:
@@ -99,6 +101,10 @@ def _out_of_place(
     if attempt.outcome == ACKNOWLEDGED and attempt.server != row.server:
         return f"server {attempt.server} acknowledged it, the row says {row.server}"
     return None
+
+
+def _passes_for_in_sync(replica: Server, primary: Server) -> bool:
+    return replica.replicating and replica.position == primary.position
 
 
 def _difference(replica: Server, primary: Server) -> str | None:

@@ -18,6 +18,9 @@ class Stack(Protocol):
     def install(self, lab: Lab, target: Target) -> Target:
         """Configure the cluster with these agents and return what to aim at; the lab need not be healthy yet."""
 
+    def renew(self, lab: Lab) -> None:
+        """After a run that was not ok, begin anew, where that is allowed: one run must not spoil the next."""
+
     def remove(self, lab: Lab) -> None:
         """Bring the lab back to our agents, as far as :meth:`install` has got."""
 
@@ -37,6 +40,9 @@ class Hafailover:
     def install(self, lab: Lab, target: Target) -> Target:
         """Nothing to do: the lab runs them."""
         return target
+
+    def renew(self, lab: Lab) -> None:
+        """Never: our agents have to recover by themselves."""
 
     def remove(self, lab: Lab) -> None:
         """Nothing to do."""
