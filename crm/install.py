@@ -126,9 +126,9 @@ def _text(load: str, call: str, cache: Path | None) -> str:
 
 def _interpreter() -> str:
     """The interpreter outside of any virtual environment, by the name that survives its upgrades."""
-    running: str = getattr(sys, "_base_executable", sys.executable)
+    running = os.path.realpath(sys.executable)
     usual = "/usr/bin/python3"
-    return usual if os.path.realpath(usual) == os.path.realpath(running) else running
+    return usual if os.path.realpath(usual) == running else running
 
 
 def _third_party_dirs() -> list[str]:
