@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 
+from hafailover.agents.process import find
 from hafailover.crm.errors import HafailoverError
 
 _TIMEOUT = 30.0  # seconds, for a caller that gives none
@@ -21,13 +20,11 @@ class NotInstalled(HafailoverError):
     """A program is missing on this node."""
 
 
-@dataclass
 class Result:
     """A finished program: exit code (124 when it was killed at its timeout), standard output and error as text."""
 
-    rc: int
-    out: str
-    err: str
+    def __init__(self, rc: int, out: str, err: str) -> None:
+        self.rc, self.out, self.err = rc, out, err
 
 
 def run(argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> Result:
@@ -58,7 +55,7 @@ def run(argv: Sequence[str], timeout: float | None = None, input: str | None = N
 
 def installed(program: str) -> bool:
     """Tell whether ``program`` can be run here."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:{_PATH}") is not None
+    return find(program, f"{os.environ.get('PATH', '')}:{_PATH}") is not None
 
 
 def may_ask_cluster() -> bool:

@@ -6,8 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, NamedTuple
 from xml.etree.ElementTree import Element
 
 from hafailover.crm.errors import HafailoverError
@@ -32,8 +31,7 @@ class ClusterDown(HafailoverError):
     """Pacemaker does not run, or does not answer, on this node."""
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What the tools printed.
 
     published: attribute name → node → value. coordinator_state: ``S_IDLE`` …, or "" if unknown. unanswered: what could not be asked.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.local import NotInstalled
-from hafailover.crm.status import SCHEMA
+from hafailover.crm.status import SCHEMA, plain_data
 from hafailover.crm.status_database import read_journal
 from hafailover.crm.status_facts import database_resources
 from hafailover.crm.status_text import Paint, plain, table, wrapped
@@ -24,8 +23,7 @@ CIB_ON_DISK = "/var/lib/pacemaker/cib/cib.xml"
 UNITS = ("corosync", "pacemaker")
 
 
-@dataclass(frozen=True)
-class LastKnown:
+class LastKnown(NamedTuple):
     """The configuration as this node last wrote it to disk; ``written`` is Unix time. It may be out of date."""
 
     written: float
@@ -33,8 +31,7 @@ class LastKnown:
     journals: tuple[tuple[str, Journal], ...]
 
 
-@dataclass(frozen=True)
-class Offline:
+class Offline(NamedTuple):
     """A node whose cluster does not run. ``units``: systemd unit → its state."""
 
     node: str
@@ -109,7 +106,7 @@ def as_json(found: Offline) -> dict[str, Any]:
         "databases": dict(found.databases),
         "last_known": known
         and {
-            **asdict(known),
+            **plain_data(known),
             "journals": {name: entry._asdict() if entry.epoch else None for name, entry in known.journals},
         },
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
-import email.utils
 import time
 from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
@@ -147,10 +145,14 @@ def moment(text: str) -> float | None:
 
     ``2026-01-02 03:04:05 +01:00`` and ``…Z``, also with a fraction; ``Sat Nov 21 03:22:36 2026`` (local time) from older code paths.
     """
+    import calendar  # rarely needed, like the format parser that strptime loads
+
     words = text.split()
     if len(words) == 5:
-        parsed = email.utils.parsedate(f"{words[0]}, {words[2]} {words[1]} {words[4]} {words[3]}")
-        return time.mktime(parsed) if parsed else None
+        try:
+            return time.mktime(time.strptime(text.strip(), "%a %b %d %H:%M:%S %Y"))
+        except ValueError:
+            return None
     joined = "".join(words[1:])
     if not words or not joined:
         return None

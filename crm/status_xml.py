@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from hafailover.crm.errors import HafailoverError
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """One instance of a primitive as ``crm_mon`` shows it.
 
     node: "" when it runs nowhere, and, in 2.1.5, while it is being demoted. role: never one of the passing ones; those are ``pending``, in

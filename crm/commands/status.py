@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 import click
-from hafailover.crm import local, status_offline
+from hafailover.crm import local
 from hafailover.crm.errors import FAILED, HafailoverError
 from hafailover.crm.status import as_json
 from hafailover.crm.status_facts import ClusterDown, gather
@@ -58,6 +58,8 @@ def command(output: str, check: bool) -> None:
 
 
 def _offline(reason: str, output: str) -> NoReturn:
+    from hafailover.crm import status_offline
+
     found = status_offline.look(local.run, reason)
     if output == "json":
         click.echo(json.dumps(status_offline.as_json(found), indent=2))

@@ -6,7 +6,6 @@
 Attributes of the operation history that nothing reads are left out.
 """
 
-import dataclasses
 import json
 import pathlib
 import re
@@ -44,7 +43,7 @@ def _record():
     from hafailover.crm import local
     from hafailover.crm.status_facts import gather
 
-    sys.stdout.write(json.dumps(dataclasses.asdict(gather(local.run))))
+    sys.stdout.write(json.dumps(gather(local.run)._asdict()))
 
 
 def _store(name):

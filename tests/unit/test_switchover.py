@@ -51,8 +51,8 @@ def test_all_is_well():
 
 def node(**changes):
     found = status("healthy")
-    nodes = tuple(dataclasses.replace(one, **changes) if one.name == "db2" else one for one in found.nodes)
-    return dataclasses.replace(found, nodes=nodes)
+    nodes = tuple(one._replace(**changes) if one.name == "db2" else one for one in found.nodes)
+    return found._replace(nodes=nodes)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,7 @@ def test_maintenance_mode_and_a_ban():
 
 def test_one_unmanaged_resource():
     found = status("healthy")
-    loose = dataclasses.replace(
-        found, addresses=tuple(dataclasses.replace(one, managed=False) for one in found.addresses)
-    )
+    loose = found._replace(addresses=tuple(one._replace(managed=False) for one in found.addresses))
     assert reasons(check(loose)) == {"managed": "Pacemaker does not manage db (vip)"}
 
 
@@ -146,9 +144,9 @@ def test_the_server_does_not_run_on_the_node():
 
 def test_the_server_has_failed():
     found = status("healthy")
-    broken = tuple(dataclasses.replace(one, failed=one.node == "db2") for one in found.services[0].instances)
-    service = dataclasses.replace(found.services[0], instances=broken)
-    assert reasons(check(dataclasses.replace(found, services=(service,))))["server"] == "db on db2 has failed"
+    broken = tuple(one._replace(failed=one.node == "db2") for one in found.services[0].instances)
+    service = found.services[0]._replace(instances=broken)
+    assert reasons(check(found._replace(services=(service,))))["server"] == "db on db2 has failed"
 
 
 def test_another_life_of_the_server_is_not_in_sync():
@@ -226,10 +224,10 @@ def test_a_failure_that_was_got_over_does_not():
 
 def test_the_address_is_elsewhere_or_has_failed():
     found = status("healthy")
-    moved = dataclasses.replace(found, addresses=(dataclasses.replace(found.addresses[0], nodes=()),))
+    moved = found._replace(addresses=(found.addresses[0]._replace(nodes=()),))
     assert reasons(check(moved)) == {"address": "10.77.0.100 (vip) is up nowhere, not on the primary alone"}
     assert refused(check(moved, accepted=("address",))) == ()
-    failed = dataclasses.replace(found, addresses=(dataclasses.replace(found.addresses[0], failed=True),))
+    failed = found._replace(addresses=(found.addresses[0]._replace(failed=True),))
     assert "has failed" in reasons(check(failed, accepted=("address",)))["address"]
 
 
@@ -239,7 +237,7 @@ def test_fencing_is_off_or_broken():
     assert refused(check(off, accepted=("fencing",))) == ()
     found = status("healthy")
     dead = FenceDevice("fence-db1", "fence_lab", "", running=False, failed=True, targets=("db1",))
-    broken = dataclasses.replace(found, fencing=dataclasses.replace(found.fencing, devices=(dead,)))
+    broken = found._replace(fencing=found.fencing._replace(devices=(dead,)))
     assert "no working fencing device covers db1" in reasons(check(broken))["fencing"]
 
 

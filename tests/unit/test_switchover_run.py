@@ -187,7 +187,7 @@ def test_a_score_that_the_agent_does_not_lower_is_lowered_in_the_end(monkeypatch
 
 
 def test_an_old_primary_that_does_not_follow_is_left_to_do(monkeypatch):
-    outcome, cluster, recorder = perform(
+    outcome, _cluster, recorder = perform(
         monkeypatch, {key: value for key, value in GOOD.items() if key != 3.0}, timeout=20
     )
     assert (outcome.result, outcome.exit_code, outcome.primary) == ("incomplete", 4, "db2")
@@ -242,7 +242,7 @@ def test_promoted_in_the_very_moment_it_was_called_off_keeps_the_role(monkeypatc
 
 
 def test_nobody_is_primary_in_the_end(monkeypatch):
-    outcome, cluster, _ = perform(monkeypatch, {0.2: [C.demote]}, timeout=5)
+    outcome, _cluster, _ = perform(monkeypatch, {0.2: [C.demote]}, timeout=5)
     assert (outcome.result, outcome.exit_code, outcome.primary) == ("incomplete", 4, "")
     assert outcome.says == "it took too long; nobody is the primary of db"
     assert "db has no primary" in outcome.left_to_do[-1]
