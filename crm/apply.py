@@ -74,7 +74,7 @@ def plan(topology: Topology, live: Any) -> Plan:
         before.write_bytes(etree.tostring(live))
         after.write_bytes(etree.tostring(merged.tree))
         notes = [note] if note else []
-        notes += _verify(before, after)
+        notes += _verify(live, merged.tree, Path(scratch))
         effects = simulate.effects(before, after)
     return Plan(live, merged.tree, merged.changes, effects, tuple(notes))
 
@@ -96,14 +96,30 @@ def _refuse_other_cluster(topology: Topology, live: Any) -> None:
         )
 
 
-def _verify(before: Path, after: Path) -> list[str]:
-    result = local.run(["crm_verify", "--xml-file", str(after), "--verbose"], TOOL_TIMEOUT)
+def _verify(live: Any, new: Any, scratch: Path) -> list[str]:
+    """What crm_verify says about ``new`` and did not say about ``live``: RefusedError for errors, notes for warnings."""
+    result = _crm_verify(new, scratch)
     if result.rc == 0:
         return []
-    complaint = "; ".join(_complaints(result.err + result.out)) or f"exit code {result.rc}"
-    if local.run(["crm_verify", "--xml-file", str(before)], TOOL_TIMEOUT).rc == result.rc:
+    complaint = "; ".join(_complaints(result.err + result.out)) or _said(result)
+    if _crm_verify(live, scratch).rc == result.rc:
         return [f"crm_verify complains about this cluster, with the change as without it: {complaint}"]
+    # The exit code is the same for both.
+    if "Warnings found" in result.err:
+        return [f"crm_verify warns: {complaint}"]
     raise RefusedError(f"Pacemaker would not accept the new configuration, nothing was changed: {complaint}")
+
+
+def _crm_verify(root: Any, scratch: Path) -> local.Result:
+    """crm_verify's opinion of the configuration alone: what has happened so far (a resource that is to be removed still
+    runs, say) would be complained about too. The nodes stay up, because with none up it finds fault with every CIB."""
+    bare = copy.deepcopy(root)
+    for state in bare.iterfind("status/node_state"):
+        for child in list(state):
+            state.remove(child)
+    path = scratch / "verify.xml"
+    path.write_bytes(etree.tostring(bare))
+    return local.run(["crm_verify", "--xml-file", str(path), "--verbose"], TOOL_TIMEOUT)
 
 
 def _complaints(text: str) -> list[str]:
@@ -166,7 +182,7 @@ def _patch(live: Any, wanted: Any) -> local.Result:
 
 
 def settle(topology: Topology, timeout: float, progress: Callable[[str], None]) -> list[str]:
-    """Wait until everything of ``topology`` runs, at most ``timeout`` s; what does not run yet, in sentences.
+    """Wait until the cluster rests and everything of ``topology`` runs, at most ``timeout`` s; else what is left, in sentences.
 
     ``progress`` is called with a sentence whenever that changes.
     """
@@ -174,9 +190,11 @@ def settle(topology: Topology, timeout: float, progress: Callable[[str], None]) 
     deadline = time.monotonic() + timeout
     last: list[str] = []
     while True:
+        # What runs may be about to be restarted with its new parameters: nothing must be left to do, either.
         waiting = simulate.not_running(wanted)
-        if not waiting:
+        if not waiting and simulate.resting():
             return []
+        waiting = waiting or ["the cluster still has something to do"]
         if waiting != last:
             progress("waiting: " + "; ".join(waiting))
             last = waiting

@@ -56,6 +56,13 @@ def _effects(path: Path) -> Iterator[Effect]:
             yield Effect(action.get("action") or action.get("task") or "fence", "", node)
 
 
+def resting() -> bool:
+    """Whether Pacemaker has nothing to do: no action is under way or due."""
+    result = local.run(["crm_simulate", "--live-check", "--simulate", "--output-as=xml"], _TIMEOUT)
+    transition = _xml(result, "crm_simulate").find("transition")
+    return transition is not None and all(action.tag == "pseudo_action" for action in transition)
+
+
 def cannot_change() -> str | None:
     """Why a permanent change to the CIB is not safe now, or None."""
     root = _monitor()
@@ -105,6 +112,11 @@ def _reason(failure: Any) -> str:
     return failure.get("exitreason") or failure.get("exitstatus") or "failed"
 
 
+def _runs(instance: Any) -> bool:
+    """Whether it is up, not on its way: Pacemaker counts a resource that starts as active."""
+    return instance.get("active") == "true" and instance.get("failed") != "true" and not instance.get("pending")
+
+
 def _managed(instances: list[Any]) -> list[Any]:
     return [instance for instance in instances if instance.get("managed") == "true"]
 
@@ -112,7 +124,7 @@ def _managed(instances: list[Any]) -> list[Any]:
 def _primitive_problem(resource: Primitive, instances: list[Any]) -> str | None:
     if instances and not _managed(instances):
         return None
-    if any(instance.get("active") == "true" and instance.get("failed") != "true" for instance in instances):
+    if any(_runs(instance) for instance in instances):
         return None
     return f"{resource.id} is not running"
 
@@ -120,9 +132,7 @@ def _primitive_problem(resource: Primitive, instances: list[Any]) -> str | None:
 def _clone_problem(resource: Clone, instances: list[Any], wanted: int) -> str | None:
     if instances and not _managed(instances):
         return None
-    active = [
-        instance for instance in instances if instance.get("active") == "true" and instance.get("failed") != "true"
-    ]
+    active = [instance for instance in instances if _runs(instance)]
     # The role is Master in the output of Pacemaker before 2.1.
     if resource.promotable and wanted and not any(one.get("role") in ("Promoted", "Master") for one in active):
         return f"{resource.id} has no promoted instance"
