@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -12,6 +13,12 @@ from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
 
+_HOPELESS_AFTER = 10.0  # seconds
+
+
+class Hopeless(HafailoverError):
+    """What is waited for cannot happen any more."""
+
 
 class Conditions(Protocol):
     """What a scenario can wait for."""
@@ -20,7 +27,7 @@ class Conditions(Protocol):
         """Whether another node than ``old`` serves clients."""
 
     def why_not_replica(self, node: str) -> str | None:
-        """Return what keeps ``node`` from being a replica that may take over, or None."""
+        """Return what keeps ``node`` from being a replica that may take over, or None; Hopeless if that will stay so."""
 
 
 class Written:
@@ -32,6 +39,7 @@ class Written:
         self._stack = stack
         self._ledger = ledger
         self._server_ids = server_ids
+        self._broken_since: dict[str, float] = {}
 
     def taken_over(self, old: str) -> bool:
         """Whether the client's latest acknowledgement came from another server."""
@@ -41,27 +49,35 @@ class Written:
     def why_not_replica(self, node: str) -> str | None:
         """Ask the server and Pacemaker."""
         try:
-            return _why_not_in_sync(self._lab, self._target, self._stack, node)
+            return self._why_not_in_sync(node)
+        except Hopeless:
+            raise
         except HafailoverError as error:
             return str(error)
 
+    def _why_not_in_sync(self, node: str) -> str | None:
+        seen = database.cluster(self._lab, self._target)
+        if len(seen.promoted) != 1:
+            return f"Pacemaker has {len(seen.promoted)} promoted instances"
+        if node not in seen.unpromoted:
+            return "Pacemaker does not run it as a replica"
+        server = database.health(self._lab, node)
+        self._check_hope(node, server.error)
+        if not server.read_only:
+            return "it is writable"
+        if not server.replicating:
+            return f"its replication threads do not both run{f': {server.error}' if server.error else ''}"
+        if server.lag != 0:
+            return f"it is {server.lag} s behind"
+        if not self._stack.trusts(seen.scores.get(node)):
+            return f"its promotion score is {seen.scores.get(node)}"
+        return None
 
-def _why_not_in_sync(lab: Lab, target: Target, stack: Stack, node: str) -> str | None:
-    seen = database.cluster(lab, target)
-    if len(seen.promoted) != 1:
-        return f"Pacemaker has {len(seen.promoted)} promoted instances"
-    if node not in seen.unpromoted:
-        return "Pacemaker does not run it as a replica"
-    server = database.health(lab, node)
-    if not server.read_only:
-        return "it is writable"
-    if not server.replicating:
-        return "its replication threads do not both run"
-    if server.lag != 0:
-        return f"it is {server.lag} s behind"
-    if not stack.trusts(seen.scores.get(node)):
-        return f"its promotion score is {seen.scores.get(node)}"
-    return None
+    def _check_hope(self, node: str, error: str) -> None:
+        if not error or self._stack.repairs:
+            self._broken_since.pop(node, None)
+        elif time.monotonic() - self._broken_since.setdefault(node, time.monotonic()) > _HOPELESS_AFTER:
+            raise Hopeless(f"{node} does not replicate, and its agent does not repair that: {error}")
 
 
 class Unwritten:

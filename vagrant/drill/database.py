@@ -26,12 +26,14 @@ _INFINITY = {"INFINITY": 1_000_000, "+INFINITY": 1_000_000, "-INFINITY": -1_000_
 
 
 class Health(NamedTuple):
-    """A server at a glance; ``lag`` is Seconds_Behind_Master, None when it does not replicate."""
+    """A server at a glance; ``lag`` is Seconds_Behind_Master, None when it does not replicate; ``error`` is the error
+    with which its SQL thread stopped, or empty."""
 
     server_id: int
     read_only: bool
     replicating: bool
     lag: int | None
+    error: str
     position: str
 
 
@@ -102,6 +104,7 @@ def parse_health(answer: str) -> Health:
         read_only=read_only != "0",
         replicating=slave.get("Slave_IO_Running") == "Yes" and slave.get("Slave_SQL_Running") == "Yes",
         lag=None if lag == "NULL" else int(lag),
+        error=slave.get("Last_SQL_Error", ""),
         position=",".join(sorted(position.split(","))),
     )
 

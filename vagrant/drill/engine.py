@@ -9,7 +9,7 @@ from pathlib import Path
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
 from hafailover.vagrant.drill import database
-from hafailover.vagrant.drill.conditions import Conditions, Unwritten, Written
+from hafailover.vagrant.drill.conditions import Conditions, Hopeless, Unwritten, Written
 from hafailover.vagrant.drill.crew import Crew
 from hafailover.vagrant.drill.judge import Before, Judge
 from hafailover.vagrant.drill.ledger import CLIENT, Ledger
@@ -111,6 +111,8 @@ class Drill:
 
         try:
             found = host.wait("ready", READY_WITHIN, primary, _POLL)
+        except Hopeless:
+            raise
         except HafailoverError:
             raise HafailoverError(f"not all servers are in sync after {READY_WITHIN:g} s: {'; '.join(why)}") from None
         roles = {"primary": found, "replica": next(node for node in self._target.nodes if node != found)}

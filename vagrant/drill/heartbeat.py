@@ -70,6 +70,7 @@ class Heartbeat:
     """``ocf:heartbeat:TYPE`` with ``ocf:heartbeat:IPaddr2``; our servers are stopped and their data stay untouched."""
 
     writable = True
+    repairs = False
 
     def __init__(self, kind: str) -> None:
         self.name = f"heartbeat-{kind}"

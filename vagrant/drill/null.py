@@ -25,6 +25,7 @@ class Null:
 
     name = "null"
     writable = False
+    repairs = False
 
     def __init__(self) -> None:
         self._swap: Swap | None = None

@@ -10,10 +10,15 @@ from hafailover.vagrant.lab import Lab
 
 
 class Stack(Protocol):
-    """A set of agents. ``writable`` is False if there is no database to write to."""
+    """A set of agents.
+
+    ``writable`` is False if there is no database to write to; ``repairs`` says that a replica whose replication has
+    stopped with an error may come back without a person, so that waiting for it makes sense.
+    """
 
     name: str
     writable: bool
+    repairs: bool
 
     def install(self, lab: Lab, target: Target) -> Target:
         """Configure the cluster with these agents and return what to aim at; the lab need not be healthy yet."""
@@ -36,6 +41,7 @@ class Hafailover:
 
     name = "hafailover"
     writable = True
+    repairs = True
 
     def install(self, lab: Lab, target: Target) -> Target:
         """Nothing to do: the lab runs them."""

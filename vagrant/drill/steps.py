@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
 from hafailover.vagrant.drill import database
-from hafailover.vagrant.drill.conditions import Conditions
+from hafailover.vagrant.drill.conditions import Conditions, Hopeless
 from hafailover.vagrant.drill.scenario import FAULTS, Step
 from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.target import Target
@@ -102,6 +102,8 @@ class Steps:
         }[until]
         try:
             host.wait(until, within, lambda: condition() or None, 0.02 if until == "takeover" else _POLL)
+        except Hopeless:
+            raise
         except HafailoverError:
             why = {
                 "takeover": f"no other node than {node} serves clients",
