@@ -44,7 +44,7 @@ class MariaDB(ServiceType):
             "The account replicas use.",
             {
                 "user": text("its name", default="hafailover_repl", pattern=r"^[A-Za-z0-9_.-]{1,80}$"),
-                "password": secret("its password; file:<service>-replication when not given"),
+                "password": secret("its password; file:SERVICE-replication when not given"),
             },
             default={},
         ),
@@ -52,10 +52,14 @@ class MariaDB(ServiceType):
         "bind_address": address("address it listens on; every address when not given"),
         "datadir": path("data directory", default="/var/lib/mysql"),
         "socket": path("unix socket", default="/run/mysqld/mysqld.sock"),
-        "binary": path("the server program; found when not given"),
+        "binary": path("the server program; /usr/sbin/mariadbd when not given"),
         "user": text("system user the server runs as", default="mysql", pattern=r"^[a-z_][a-z0-9_-]{0,31}$"),
-        "stall": duration("how long a commit may wait for a replica before the replica is given up"),
-        "patience": duration("how long the server may take to answer one look before it counts as hung"),
+        "stall": duration(
+            "how long a commit may wait for a replica before the replica is given up; 2 s when not given"
+        ),
+        "patience": duration(
+            "how long the server may take to answer one look before it counts as hung; 5 s when not given"
+        ),
         "options": scalars("further server options, as in my.cnf", default={}),
     }
 
