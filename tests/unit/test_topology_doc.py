@@ -40,7 +40,7 @@ def test_every_key_is_documented():
         mark = MARK.format(name)
         before, begin, rest = text.partition(mark + "\n")
         assert begin, f"docs/topology.md lacks {mark}"
-        old, end, after = rest.partition("\n" + MARK.format("end"))
+        _, end, after = rest.partition("\n" + MARK.format("end"))
         assert end
         text = before + begin + wanted + end + after
     if os.environ.get("HAFAILOVER_WRITE_GOLDEN"):
