@@ -27,12 +27,12 @@ def run(*argv: object, **options: object) -> subprocess.CompletedProcess[str]:
 
 
 def contents() -> set[str]:
-    """Every file of the rooms, as in the wheel."""
+    """Every file of the rooms that belongs into a wheel: not what tools and a run of the lab have left there."""
+    names = {path.relative_to(CHECKOUT) for room in ROOMS for path in (CHECKOUT / room).rglob("*") if path.is_file()}
     return {
-        f"hafailover/{path.relative_to(CHECKOUT)}"
-        for room in ROOMS
-        for path in (CHECKOUT / room).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        f"hafailover/{name}"
+        for name in names
+        if not any(part.startswith((".", "__pycache__", "secrets")) for part in name.parts)
     }
 
 
