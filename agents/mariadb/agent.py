@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 
 from hafailover.agents import __version__, ocf
 from hafailover.agents.mariadb import decide, gtid, replication, roles, semisync, sql
@@ -15,6 +13,10 @@ from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Agent, Context
 from hafailover.crm.pacemaker import PacemakerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
 
 # The lowered score already makes Pacemaker demote this instance and promote the peer. A failure code on top of it would have this
 # instance stopped and started first, with the peer waiting; the next, unpromoted monitor finds it dead and has it restarted.
@@ -141,15 +143,17 @@ def _login(ctx: Context) -> Connection:
     return sql.local(ctx.params["socket"], ctx.deadline.bound(ctx.params["patience"]))
 
 
-@contextlib.contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn what the helpers raise into an exit reason."""
-    try:
-        yield
-    except SqlError as error:
-        raise ocf.OcfError(ocf.ERR_GENERIC, f"the server does not do as asked: {error}") from None
-    except (PacemakerError, JournalError) as error:
-        raise ocf.OcfError(ocf.ERR_GENERIC, str(error)) from None
+class _sentences:
+    """Turn what the helpers raise inside a ``with`` into an exit reason."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SqlError):
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"the server does not do as asked: {error}") from None
+        if isinstance(error, (PacemakerError, JournalError)):
+            raise ocf.OcfError(ocf.ERR_GENERIC, str(error)) from None
 
 
 @agent.action("start", timeout="300s")
@@ -286,6 +290,8 @@ def _monitor_promoted(ctx: Context, cluster: Cluster, server: Connection) -> int
             ocf.FAILED_PROMOTED,
             f"this server is writable, but {entry.primary or 'nobody'} is the recorded primary (epoch {entry.epoch})",
         )
+    if server.replica() is not None:
+        roles.forget_primary(server)
     degraded = semisync.tend(ctx, cluster, server, entry)
     if not _settling(entry):
         cluster.set_score(decide.SCORE_PRIMARY)

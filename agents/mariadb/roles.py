@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, replication, semisync
+from hafailover.agents.mariadb import decide, gtid, replication, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
@@ -17,6 +18,7 @@ from hafailover.crm.pacemaker import PacemakerError
 
 _READ_ONLY_TRIES = 3
 _READ_ONLY_WAIT = 2  # seconds per try, before what blocks it is killed
+_UNREACHABLE = 0.15  # seconds; stopping an IO thread takes 20 ms, unless its primary is unreachable
 _CLAIM_PATIENCE = 30.0  # seconds for the cluster to answer and to have quorum
 _CLAIM_PAUSE = 0.2
 _ERRANT_LOOKS = 10  # a transaction is in the binary log for one fsync before it counts as applied
@@ -71,9 +73,10 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     journal = cluster.journal()
     if server.writable() and journal.primary == cluster.node:
         return ocf.SUCCESS
-    journal = _claim(ctx, cluster, unit, server, journal)
-    server.run("STOP SLAVE")
-    server.run("RESET SLAVE ALL")
+    receiving = Receiving(ctx)
+    journal = _claim(ctx, cluster, unit, server, journal, receiving)
+    if receiving.ended(_UNREACHABLE):
+        forget_primary(server)
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=OFF")
     # Every replica is stale from here on; the first monitor that proves one in sync makes commits wait for it again.
     semisync.release(server)
@@ -85,7 +88,49 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     return ocf.SUCCESS
 
 
-def _claim(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, journal: Journal) -> Journal:
+class Receiving:
+    """The end of a replica's IO thread, which may take seconds.
+
+    A semi-sync replica that stops connects to its primary once more to end its session there, and waits for that even if the
+    primary is unreachable: 2 s with the defaults, in the middle of a failover. By then the old primary is demoted or fenced, so nothing
+    can come from it any more; what is left is tidying up, and the first monitor does it (``forget_primary``).
+    """
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._thread: threading.Thread | None = None
+
+    def end(self) -> None:
+        """Begin to stop the IO thread, once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._stop, daemon=True)
+            self._thread.start()
+            self._thread.join(_UNREACHABLE)
+
+    def ended(self, seconds: float) -> bool:
+        """Wait for at most ``seconds``; True when nothing is received any more, or nothing ever was."""
+        if self._thread is None:
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _stop(self) -> None:
+        try:
+            with sql.local(self._ctx.params["socket"], self._ctx.deadline.bound(60)) as server:
+                server.run("STOP SLAVE IO_THREAD")
+        except SqlError as error:
+            self._ctx.log("warning", f"stopping the IO thread: {error}")
+
+
+def forget_primary(server: Connection) -> None:
+    """Remove a promoted server's replication from the old primary."""
+    server.run("STOP SLAVE")
+    server.run("RESET SLAVE ALL")
+
+
+def _claim(
+    ctx: Context, cluster: Cluster, unit: Unit, server: Connection, journal: Journal, receiving: Receiving
+) -> Journal:
     """Ask everything again, apply what was received, and record this node as the primary; return the record.
 
     A Pacemaker tool that fails, or a partition whose quorum is just forming, is asked again for a while: a failed promote makes
@@ -164,7 +209,7 @@ def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> in
     killed, and recovery on its return removes what nobody acknowledged.
     """
     if server.writable():
-        if not cluster.pacemaker.quorate() and server.waiters():
+        if server.waiters() and not cluster.pacemaker.quorate():
             return _kill_instead(ctx, unit, "commits wait for a replica and quorum is lost")
         try:
             _close(ctx, server)
