@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -13,12 +12,6 @@ from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
 
-_HOPELESS_AFTER = 10.0  # seconds
-
-
-class Hopeless(HafailoverError):
-    """What is waited for cannot happen any more."""
-
 
 class Conditions(Protocol):
     """What a scenario can wait for."""
@@ -27,7 +20,7 @@ class Conditions(Protocol):
         """Whether another node than ``old`` serves clients."""
 
     def why_not_replica(self, node: str) -> str | None:
-        """Return what keeps ``node`` from being a replica that may take over, or None; Hopeless if that will stay so."""
+        """Return what keeps ``node`` from being a replica that may take over, or None."""
 
 
 class Written:
@@ -39,7 +32,6 @@ class Written:
         self._stack = stack
         self._ledger = ledger
         self._server_ids = server_ids
-        self._broken_since: dict[str, float] = {}
 
     def taken_over(self, old: str) -> bool:
         """Whether the client's latest acknowledgement came from another server."""
@@ -50,8 +42,6 @@ class Written:
         """Ask the server and Pacemaker."""
         try:
             return self._why_not_in_sync(node)
-        except Hopeless:
-            raise
         except HafailoverError as error:
             return str(error)
 
@@ -62,7 +52,6 @@ class Written:
         if node not in seen.unpromoted:
             return "Pacemaker does not run it as a replica"
         server = database.health(self._lab, node)
-        self._check_hope(node, server.error)
         if not server.read_only:
             return "it is writable"
         if not server.replicating:
@@ -72,12 +61,6 @@ class Written:
         if not self._stack.trusts(seen.scores.get(node)):
             return f"its promotion score is {seen.scores.get(node)}"
         return None
-
-    def _check_hope(self, node: str, error: str) -> None:
-        if not error or self._stack.repairs:
-            self._broken_since.pop(node, None)
-        elif time.monotonic() - self._broken_since.setdefault(node, time.monotonic()) > _HOPELESS_AFTER:
-            raise Hopeless(f"{node} does not replicate, and its agent does not repair that: {error}")
 
 
 class Unwritten:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
 from hafailover.vagrant.drill import database
-from hafailover.vagrant.drill.conditions import Conditions, Hopeless, Unwritten, Written
+from hafailover.vagrant.drill.conditions import Conditions, Unwritten, Written
 from hafailover.vagrant.drill.crew import Crew
 from hafailover.vagrant.drill.judge import Before, Judge
 from hafailover.vagrant.drill.ledger import CLIENT, Ledger
@@ -38,7 +38,7 @@ class Drill:
         self._lab = lab
         self._target = target
         self._stack = stack
-        self._judge = Judge(lab, target, stack.name)
+        self._judge = Judge(lab, target, stack)
         self._evidence = evidence
         self._say = say
         self._number = 0
@@ -48,7 +48,7 @@ class Drill:
         """Put the agents in place."""
         self._say(f"agents: {self._stack.name}")
         self._target = self._stack.install(self._lab, self._target)
-        self._judge = Judge(self._lab, self._target, self._stack.name)
+        self._judge = Judge(self._lab, self._target, self._stack)
 
     def end(self) -> None:
         """Remove the drill's schema and accounts, and give the lab its own agents back; tells what could not be done."""
@@ -111,8 +111,6 @@ class Drill:
 
         try:
             found = host.wait("ready", READY_WITHIN, primary, _POLL)
-        except Hopeless:
-            raise
         except HafailoverError:
             raise HafailoverError(f"not all servers are in sync after {READY_WITHIN:g} s: {'; '.join(why)}") from None
         roles = {"primary": found, "replica": next(node for node in self._target.nodes if node != found)}

@@ -131,6 +131,10 @@ class Heartbeat:
         """These agents set scores for other reasons than data."""
         return True
 
+    def complaints(self, lab: Lab) -> list[str]:
+        """None: there is no one to ask."""
+        return []
+
     def _prepare(self, lab: Lab, target: Target, node: str, password: str) -> None:
         accounts = "".join(
             f"CREATE USER '{_USER}'@'{where}' IDENTIFIED BY '{password}';\n"

@@ -14,6 +14,7 @@ from hafailover.vagrant.drill.ledger import CLIENT, REFUSED, UNKNOWN, Attempt, a
 from hafailover.vagrant.drill.oracle import Comparison, Outcome, Server
 from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.scenario import Scenario
+from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.steps import Steps
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.drill.timeline import LogLine, Power
@@ -37,14 +38,14 @@ class Before:
 class Judge:
     """Judges the runs of one set of agents on one lab."""
 
-    def __init__(self, lab: Lab, target: Target, agents: str) -> None:
+    def __init__(self, lab: Lab, target: Target, stack: Stack) -> None:
         self._lab = lab
         self._target = target
-        self._agents = agents
+        self._stack = stack
 
     def unwritten(self, scenario: Scenario, before: Before, steps: Steps, problems: Sequence[str]) -> Run:
         """Judge a run without database: the gap is the address's, as Pacemaker logged it."""
-        run = Run(scenario.name, self._agents, before.primary, None, rejoined=_since(steps.fault, steps.rejoined))
+        run = Run(scenario.name, self._stack.name, before.primary, None, rejoined=_since(steps.fault, steps.rejoined))
         if steps.fault is None:
             return replace(run, problems=problems or ["no fault was reached"])
         seen = database.cluster(self._lab, self._target)
@@ -69,14 +70,14 @@ class Judge:
     ) -> Run:
         """Judge a run under load: every attempted row is looked for on every server."""
         acknowledged = acknowledgements(attempts)
-        run = Run(scenario.name, self._agents, before.primary, None, acknowledged=len(acknowledged))
+        run = Run(scenario.name, self._stack.name, before.primary, None, acknowledged=len(acknowledged))
         if steps.fault is None:
             return replace(run, problems=problems or ["no fault was reached"])
         off = [(event.time, event.node) for event in self._lab.power_log() if event.action == "off"]
         pairs = concurrency.concurrent_pairs(concurrency.reigns(attempts, before.server_ids, off))
         run = replace(run, concurrent_writers=len(pairs), rejoined=_since(steps.fault, steps.rejoined))
         try:
-            after, servers = self._final_state()
+            after, servers, silent = self._final_state()
         except HafailoverError as error:
             found = oracle.disagreements(Comparison(), pairs)
             return replace(run, problems=[*problems, *found, f"the servers cannot be compared: {error}"])
@@ -92,9 +93,11 @@ class Judge:
             problems=[
                 *problems,
                 *unanswered,
+                *silent,
                 *oracle.disagreements(comparison, pairs),
                 *oracle.roles(servers, [after]),
                 *self._unmet(scenario, before, steps, after),
+                *self._stack.complaints(self._lab),
             ],
             details={
                 "fault_at": round(steps.fault, 3),
@@ -125,15 +128,22 @@ class Judge:
 
         host.wait("the replicas reach the primary's position", _SAME_POSITION_WITHIN, same, 0.1)
 
-    def _final_state(self) -> tuple[str, dict[str, Server]]:
-        """Return the primary and what every server holds, once nothing moves any more."""
+    def _final_state(self) -> tuple[str, dict[str, Server], list[str]]:
+        """Return the primary, what every server holds once nothing moves any more, and a sentence for each replica that
+        does not tell; HafailoverError if there is no primary that tells."""
         promoted = database.cluster(self._lab, self._target).promoted
         if len(promoted) != 1:
             raise HafailoverError(f"Pacemaker has {len(promoted)} promoted instances")
         # If they never get there, the comparison tells better what the difference is.
         with contextlib.suppress(HafailoverError):
             self.await_same_position()
-        return promoted[0], {node: database.contents(self._lab, node) for node in self._target.nodes}
+        servers, silent = {promoted[0]: database.contents(self._lab, promoted[0])}, []
+        for node in sorted(self._target.nodes.keys() - servers.keys()):
+            try:
+                servers[node] = database.contents(self._lab, node)
+            except HafailoverError as error:
+                silent.append(f"{node} cannot be compared: {error}")
+        return promoted[0], servers, silent
 
     def _unmet(self, scenario: Scenario, before: Before, steps: Steps, after: str) -> list[str]:
         assert steps.fault is not None

@@ -68,6 +68,10 @@ class Null:
         """There is no data to miss."""
         return True
 
+    def complaints(self, lab: Lab) -> list[str]:
+        """None: there is no one to ask."""
+        return []
+
     def _set_score(self, lab: Lab, target: Target, node: str, score: str) -> None:
         argv = ["crm_attribute", f"--promotion={target.database}", "--node", node, "--update", score]
         lab.exec(node, argv, check=True)

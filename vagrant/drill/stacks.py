@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Protocol
 
 from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant import host
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
+
+_SETTLED_WITHIN = 20.0
 
 
 class Stack(Protocol):
@@ -34,6 +38,9 @@ class Stack(Protocol):
 
     def trusts(self, score: int | None) -> bool:
         """Whether a replica with this promotion score counts as one that may take over."""
+
+    def complaints(self, lab: Lab) -> list[str]:
+        """Return what the stack itself finds wrong at the end of a run, after a fair time to settle."""
 
 
 class Hafailover:
@@ -63,3 +70,23 @@ class Hafailover:
     def trusts(self, score: int | None) -> bool:
         """Our score is positive exactly when the replica is recorded as in sync."""
         return score is not None and score > 0
+
+    def complaints(self, lab: Lab) -> list[str]:
+        """Ask ``hafailover status``: at the end of a run its verdict must be OK."""
+        said = [""]
+
+        def content() -> bool | None:
+            answer = lab.exec(min(lab.data_nodes), ["hafailover", "status", "-o", "json"], timeout=30)
+            try:
+                status = json.loads(answer.stdout)
+                said[0] = f"hafailover status says {status['verdict']}: {status['reason']}"
+            except (ValueError, KeyError):
+                said[0] = f"hafailover status cannot be read: {(answer.stderr or answer.stdout).strip()[-200:]}"
+                return None
+            return True if status["verdict"] == "OK" else None
+
+        try:
+            host.wait("hafailover status", _SETTLED_WITHIN, content, 0.5)
+        except HafailoverError:
+            return said
+        return []

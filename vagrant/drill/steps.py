@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
 from hafailover.vagrant.drill import database
-from hafailover.vagrant.drill.conditions import Conditions, Hopeless
+from hafailover.vagrant.drill.conditions import Conditions
 from hafailover.vagrant.drill.scenario import FAULTS, Step
 from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.target import Target
@@ -19,6 +19,7 @@ from hafailover.vagrant.lab import Lab
 SERVER_PROGRAMS = ("mariadbd-safe", "mysqld_safe", "mariadbd", "mysqld", "drill-null")
 
 _POLL = 0.25
+_REJOIN_WITHOUT_REPAIR = 60.0  # seconds; agents that cannot repair a replica have given up by then
 _EXEC_TIMEOUT = 15.0
 
 
@@ -95,6 +96,8 @@ class Steps:
 
     def _wait(self, step: Step) -> None:
         node, within, until = self._node(step), step.seconds("within"), step.parameters["until"]
+        if until == "rejoined" and not self._stack.repairs:
+            within = min(within, _REJOIN_WITHOUT_REPAIR)
         condition: Callable[[], bool] = {
             "takeover": lambda: self._conditions.taken_over(node),
             "fenced": lambda: self._is_fenced(node),
@@ -102,8 +105,6 @@ class Steps:
         }[until]
         try:
             host.wait(until, within, lambda: condition() or None, 0.02 if until == "takeover" else _POLL)
-        except Hopeless:
-            raise
         except HafailoverError:
             why = {
                 "takeover": f"no other node than {node} serves clients",
