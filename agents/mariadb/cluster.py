@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.journal import Journal, JournalError
@@ -16,6 +15,10 @@ from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.ocf import Context, Result
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 JOURNAL = "journal"
 _PROMOTION_WEIGHT = 2

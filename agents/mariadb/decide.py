@@ -6,11 +6,13 @@ same sentence. Nothing here reads a clock, a file or a server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 from hafailover.agents.mariadb import gtid
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCORE_PRIMARY = 100  # far below INFINITY: scores that tie at INFINITY made Percona's PRM promote by node name
 SCORE_IN_SYNC = 50

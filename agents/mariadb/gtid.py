@@ -10,7 +10,7 @@ Two shapes occur: a *position* (``@@gtid_binlog_pos``, ``@@gtid_slave_pos``: the
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from hafailover.agents.record import NamedTuple
 
 
 class Gtid(NamedTuple):

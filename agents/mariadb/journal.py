@@ -11,8 +11,11 @@ process) for which the primary proved it: a restart may have lost received relay
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from hafailover.agents.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SCHEMA = 1
 

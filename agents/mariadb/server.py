@@ -7,15 +7,19 @@ directory is found before one is started.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
-import signal
 import time
-from typing import NamedTuple
 
 from hafailover.agents import ocf
 from hafailover.agents.ocf import Context
+from hafailover.agents.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the signal module would build enums for 5 ms
 
 RUN_DIR = "/run/hafailover"
 _NAMES = ("mariadbd", "mysqld")
@@ -171,9 +175,11 @@ class Unit:
         return True
 
     @staticmethod
-    def _signal(process: Process, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it has just ended, which is what was wanted
+    def _signal(process: Process, number: int) -> None:
+        try:
             os.kill(process.pid, number)
+        except ProcessLookupError:  # it has just ended, which is what was wanted
+            return
 
     def _mark_planned(self) -> None:
         """Tell the unit's death hook that this end is wanted; must be there before the signal is sent."""

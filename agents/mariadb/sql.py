@@ -6,10 +6,12 @@ wait for a semi-sync acknowledgement.
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 from hafailover.agents.mariadb.decide import Replica, SemiSync
+from hafailover.agents.mariadb.wire import Wire, WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 TOO_MANY_CONNECTIONS = 1040
 STATEMENT_TIMEOUT = 1969
@@ -24,48 +26,25 @@ class SqlError(Exception):
         self.errno = errno
 
 
-def _driver() -> Any:
-    # pymysql imports cryptography and ssl for logins that never happen here (a local socket, a native password): together they
-    # are half of its start-up cost. None in sys.modules is Python's own way to say "not installed".
-    if "pymysql" not in sys.modules:
-        for unused in ("cryptography", "ssl"):
-            sys.modules.setdefault(unused, None)  # type: ignore[arg-type]
-    import pymysql
-
-    return pymysql
-
-
 class Connection:
     """An open, autocommitting connection. Errors are SqlError, also when the server goes away."""
 
-    def __init__(self, where: str, timeout: float, **login: Any) -> None:
+    def __init__(self, where: str, address: str | tuple[str, int], user: str, password: str, timeout: float) -> None:
         self.where = where
-        self._pymysql = _driver()
         try:
-            self._connection = self._pymysql.connect(
-                connect_timeout=timeout,
-                read_timeout=timeout,
-                write_timeout=timeout,
-                autocommit=True,
-                charset="utf8mb4",
-                cursorclass=self._pymysql.cursors.DictCursor if hasattr(self._pymysql, "cursors") else None,
-                **login,
-            )
-        except (self._pymysql.Error, OSError) as error:
+            self._wire = Wire(address, user, password, timeout)
+        except WireError as error:
             raise self._translated(error) from None
 
-    def _translated(self, error: Exception) -> SqlError:
-        number = error.args[0] if error.args and isinstance(error.args[0], int) else 2013
-        text = str(error.args[1]) if len(error.args) > 1 else str(error)
-        return SqlError(number, f"{self.where}: {text or type(error).__name__}")
+    def _translated(self, error: WireError) -> SqlError:
+        number, text = error.args
+        return SqlError(number, f"{self.where}: {text}")
 
     def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         """Run a statement and return its rows as dictionaries."""
         try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(statement, values or None)
-                return list(cursor.fetchall())
-        except (self._pymysql.Error, OSError) as error:
+            return self._wire.query(statement, *values)
+        except WireError as error:
             raise self._translated(error) from None
 
     def row(self, statement: str, *values: Any) -> dict[str, Any]:
@@ -79,7 +58,7 @@ class Connection:
 
     def close(self) -> None:
         """Close without waiting for the server."""
-        self._connection._force_close()
+        self._wire.close()
 
     def __enter__(self) -> Connection:
         return self
@@ -129,7 +108,7 @@ class Connection:
 
     def semi_sync(self) -> SemiSync:
         """The primary's side of semi-sync; ``stalled`` is left 0, it takes two looks (see ``waiters``)."""
-        status = {r["Variable_name"]: r["Value"] for r in self.rows("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master%%'")}
+        status = {r["Variable_name"]: r["Value"] for r in self.rows("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master%'")}
         enabled = bool(self.row("SELECT @@global.rpl_semi_sync_master_enabled AS v")["v"])
         return SemiSync(
             enforcing=enabled,
@@ -162,9 +141,9 @@ class Connection:
 
 def local(socket: str, timeout: float) -> Connection:
     """Log in as root over the unix socket (``unix_socket`` authentication: no password exists that could leak)."""
-    return Connection(socket, timeout, unix_socket=socket, user="root")
+    return Connection(socket, socket, "root", "", timeout)
 
 
 def remote(address: str, port: int, user: str, password: str, timeout: float) -> Connection:
     """Log in to a peer over TCP with the replication account."""
-    return Connection(f"{address}:{port}", timeout, host=address, port=port, user=user, password=password)
+    return Connection(f"{address}:{port}", (address, port), user, password, timeout)

@@ -32,7 +32,7 @@ def contents() -> set[str]:
     return {
         f"hafailover/{name}"
         for name in names
-        if not any(part.startswith((".", "__pycache__", "secrets")) for part in name.parts)
+        if name.suffix != ".md" and not any(part.startswith((".", "__pycache__", "secrets")) for part in name.parts)
     }
 
 
