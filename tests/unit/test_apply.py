@@ -1,13 +1,12 @@
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hafailover.crm import apply, generate, local, simulate
 from hafailover.crm.commands import apply as apply_command
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError, UsageError
 from hafailover.crm.formats import cib
 from hafailover.crm.local import Result
-from topologies import BASE, parse
+from topologies import BASE, invoke, parse
 
 LIVE = """<cib epoch="4" num_updates="7" admin_epoch="2" validate-with="pacemaker-3.7"><configuration><crm_config>
 <cluster_property_set id="o"><nvpair id="o1" name="cluster-name" value="c1"/></cluster_property_set></crm_config>
@@ -248,7 +247,7 @@ def run(tools, monkeypatch, tmp_path):
     def run(*options, **answers):
         whole = state('active="true"', instance("Promoted") + instance("Unpromoted"))
         used = tools(**{"crm_mon": [whole], **answers})
-        return CliRunner(mix_stderr=False).invoke(apply_command.command, [str(file), *options]), used
+        return invoke(apply_command.command, file, *options), used
 
     return run
 

@@ -4,13 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from golden import check
 from hafailover.crm import corosync, files, install_files, mariadb_options, render, topology
 from hafailover.crm.commands import generate as generate_command
 from hafailover.crm.commands import render as render_command
 from hafailover.crm.errors import HafailoverError, UsageError
-from topologies import BASE, EXAMPLES, changed, parse
+from topologies import BASE, EXAMPLES, changed, invoke, parse
 
 PROGRAM = Path(__file__).parents[2] / "bin" / "hafailover"
 
@@ -222,12 +221,8 @@ def test_our_block_in_the_hosts_file(old, new):
 
 
 # The commands.
-def run(command, *arguments):
-    return CliRunner(mix_stderr=False).invoke(command, [str(one) for one in arguments])
-
-
 def test_without_a_destination_files_are_listed(file, secrets):
-    result = run(render_command.command, file)
+    result = invoke(render_command.command, file)
     assert result.exit_code == 0
     assert "db2: /etc/hafailover/db.cred 0600 root:root" in result.stdout
     assert not list(file.parent.glob("db*"))
@@ -235,20 +230,20 @@ def test_without_a_destination_files_are_listed(file, secrets):
 
 def test_output_writes_each_nodes_files_with_their_modes_and_only_once(file, tmp_path):
     out = tmp_path / "out"
-    first = run(render_command.command, file, "--output", out, "--create-secrets")
+    first = invoke(render_command.command, file, "--output", out, "--create-secrets")
     assert first.exit_code == 0, first.stderr
     assert f"created {file.parent}/s/db-replication" in first.stderr
     assert stat.S_IMODE((out / "db1/etc/hafailover/db.cred").stat().st_mode) == 0o600
     assert (out / "db2/etc/corosync/corosync.conf").exists()
-    assert run(render_command.command, file, "--output", out).stdout == ""
+    assert invoke(render_command.command, file, "--output", out).stdout == ""
 
 
 def test_a_difference_is_shown_without_secrets(file, secrets, tmp_path):
     out = tmp_path / "out"
-    run(render_command.command, file, "--output", out)
+    invoke(render_command.command, file, "--output", out)
     file.write_text(changed(("mariadb}", "mariadb, port: 3307}")))
     (secrets / "db-replication").write_text("hunter2\n")
-    result = run(render_command.command, file, "--output", out, "--diff", "--node", "db1")
+    result = invoke(render_command.command, file, "--output", out, "--diff", "--node", "db1")
     assert "-port = 3306\n+port = 3307\n" in result.stdout
     assert "/etc/hafailover/db.cred: changes (a secret, not shown)" in result.stdout
     assert "hunter2" not in result.stdout
@@ -281,7 +276,7 @@ def test_this_machine_is_none_of_the_nodes(file, secrets):
 
 @pytest.mark.parametrize("form", ["cib", "crmsh"])
 def test_generate_prints_only_the_configuration(file, form):
-    result = run(generate_command.command, file, "--format", form)
+    result = invoke(generate_command.command, file, "--format", form)
     assert result.exit_code == 0
     assert result.stderr == ""
     assert result.stdout.startswith("<cib " if form == "cib" else "primitive vip ")

@@ -1,7 +1,9 @@
 """Topologies for tests: a small right one, and what is made of it by replacing a piece."""
 
+import inspect
 from pathlib import Path
 
+from click.testing import CliRunner
 from hafailover.crm import topology, yamldoc
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "vagrant" / "topologies").glob("*.yml"))
@@ -31,3 +33,9 @@ def changed(*replacements, text=BASE):
 
 def parse(text=BASE, file="t.yml"):
     return topology.parse(yamldoc.parse(text, file))
+
+
+def invoke(command, *arguments):
+    """Run a click command; the result's stdout and stderr apart, which click 8.1 has to be asked for and 8.2 always does."""
+    separate = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+    return CliRunner(**separate).invoke(command, [str(one) for one in arguments])
