@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import signal
 import sys
@@ -14,7 +15,7 @@ from types import FrameType
 
 import click
 from hafailover.crm import topology as topologies
-from hafailover.crm.errors import FAILED, UsageError
+from hafailover.crm.errors import FAILED, RefusedError, UsageError
 from hafailover.vagrant import host, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.drill import report, scenario, target
@@ -26,7 +27,6 @@ from hafailover.vagrant.drill.scenario import Scenario
 from hafailover.vagrant.drill.stacks import Hafailover, Stack
 from hafailover.vagrant.lab import Lab
 
-_OWN_LAB = "drill"
 _STACKS: dict[str, Callable[[], Stack]] = {
     "hafailover": Hafailover,
     "heartbeat-mariadb": lambda: Heartbeat("mariadb"),
@@ -50,7 +50,7 @@ _STACKS: dict[str, Callable[[], Stack]] = {
     "lab_name",
     metavar="NAME",
     envvar="HAFAILOVER_LAB",
-    help="Which lab. Without one, the drill makes its own and removes it. [env: HAFAILOVER_LAB]",
+    help="Which lab. One that does not run is made and removed afterwards. [env: HAFAILOVER_LAB]",
 )
 @click.option(
     "--keep",
@@ -141,7 +141,8 @@ def _undisturbed() -> Iterator[None]:
 @contextlib.contextmanager
 def _lab(name: str | None, say: Say) -> Iterator[Lab]:
     """Yield the lab ``name``, or the only one that runs, or one made for this drill and removed afterwards."""
-    running = [known for known in state.names() if _runs(known)]
+    known = state.names()
+    running = [one for one in known if _runs(one)]
     if name is None and len(running) > 1:
         raise UsageError(f"there are several labs ({', '.join(running)}): say which with --lab NAME.")
     if name is None and running:
@@ -150,14 +151,21 @@ def _lab(name: str | None, say: Say) -> Iterator[Lab]:
         say(f"lab {name} is used as it is")
         yield Lab.open(name)
         return
-    name = host.check_name(name or _OWN_LAB)
+    if name is not None and name in known:
+        raise RefusedError(f"lab {name} is not complete; 'hafailover lab down {name}' removes what there is of it.")
+    own = host.check_name(name) if name else next(one for one in _own_names() if one not in known)
     try:
-        lab = Lab.up(name, topologies.load(DEFAULT_TOPOLOGY), None, say)
-        yield lab
+        yield Lab.up(own, topologies.load(DEFAULT_TOPOLOGY), None, say)
     finally:
         with _undisturbed():
-            say(f"lab {name} is removed")
-            Lab.down(name)
+            say(f"lab {own} is removed")
+            Lab.down(own)
+
+
+def _own_names() -> Iterator[str]:
+    yield "drill"
+    for number in itertools.count(2):
+        yield f"drill-{number}"
 
 
 def _runs(name: str) -> bool:

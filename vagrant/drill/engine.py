@@ -51,7 +51,8 @@ class Drill:
         self._judge = Judge(self._lab, self._target, self._stack)
 
     def end(self) -> None:
-        """Remove the drill's schema and accounts, and give the lab its own agents back; tells what could not be done."""
+        """Mend the lab, remove the drill's schema and accounts, give it its own agents back; tells what could not be done."""
+        self._mend()
         try:
             if self._stack.writable and self._number:
                 promoted = database.cluster(self._lab, self._target).promoted
@@ -86,11 +87,7 @@ class Drill:
 
     def _ready(self) -> Before:
         """Mend what an earlier run broke and wait until every server is in its place and in sync."""
-        for node, state in self._lab.states().items():
-            if state.cut:
-                self._lab.heal(node)
-            if state.power == "off":
-                self._lab.power_on(node)
+        self._mend()
         self._say("wait until all servers are in sync")
         conditions: Conditions = Unwritten(self._lab, self._target)
         if self._stack.writable:
@@ -119,6 +116,13 @@ class Drill:
         nodes = self._target.nodes if self._stack.writable else ()
         server_ids = {node: database.health(self._lab, node).server_id for node in nodes}
         return Before(found, roles, server_ids, database.cib_text(self._lab))
+
+    def _mend(self) -> None:
+        for node, state in self._lab.states().items():
+            if state.cut:
+                self._lab.heal(node)
+            if state.power == "off":
+                self._lab.power_on(node)
 
     def _without_writers(self, scenario: Scenario, before: Before) -> Run:
         conditions = Unwritten(self._lab, self._target)

@@ -45,6 +45,8 @@ _LOST = re.compile(r"Node (?P<node>\S+) state is now lost")
 _SCORE_GONE = re.compile(
     r"Setting (?:master|promotion)-(?P<resource>[\w.-]+)\[(?P<node>[^\]]+)\].*-> (?:-INFINITY|-1000000)"
 )
+# What ocf:hafailover:mariadb says when it knows that its server has to give up the role.
+_DEATH_EVENTS = frozenset(("died", "hand-over"))
 _POWER_OFF = frozenset(("off", "reboot"))
 
 
@@ -71,7 +73,7 @@ def phases(
 
 
 def _phase_of(line: LogLine, old: str, new: str, resources: Mapping[str, str]) -> str | None:
-    if line.event == "died" and line.node == old:
+    if line.event in _DEATH_EVENTS and line.node == old:
         return "detected"
     lost = _LOST.search(line.message)
     if lost:

@@ -1,0 +1,146 @@
+"""The writers as processes: the writer itself with nothing to write to, and the crew that keeps them going."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant.drill import crew
+from hafailover.vagrant.drill.crew import Crew
+from hafailover.vagrant.drill.ledger import ACKNOWLEDGED, CLIENT, REFUSED, UNKNOWN, Ledger
+
+# Acknowledges one row every 20 ms; "die" begins one more and is then gone, as with a node that loses its power.
+STAND_IN = """
+import json, select, sys, time
+seq = json.loads(sys.stdin.readline())["first"]
+while not (select.select([0], [], [], 0.02)[0] and not sys.stdin.readline()):
+    print(json.dumps({"seq": seq, "begin": time.time()}), flush=True)
+    if {die} and seq % 5 == 0:
+        break
+    end = {"seq": seq, "end": time.time(), "outcome": "acknowledged", "server": 1, "code": None, "error": None}
+    print(json.dumps(end), flush=True)
+    seq += 1
+"""
+
+
+class FakeLab:
+    """Starts stand-ins; ``off`` nodes cannot be entered."""
+
+    def __init__(self, client: str = "False", probe: str = "False") -> None:
+        self.client, self.probe, self.off = client, probe, False
+
+    def client_popen(self, argv, **keywords):
+        return subprocess.Popen([sys.executable, "-c", STAND_IN.replace("{die}", self.client)], **keywords)
+
+    def popen(self, node, argv, **keywords):
+        if self.off:
+            raise HafailoverError(f"{node} is off")
+        program = [sys.executable, "-c", STAND_IN.replace("{die}", self.probe)]
+        return subprocess.Popen(program, start_new_session=True, **keywords)
+
+
+def wait_for(condition, within=10.0):
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def count(ledger, writer, outcome=ACKNOWLEDGED):
+    return sum(a.writer == writer and a.outcome == outcome for a in ledger.attempts())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(crew, "_RESTART_AFTER", 0.05)
+
+
+def test_all_writers_fill_one_ledger_until_the_crew_stops():
+    ledger = Ledger()
+    with Crew(FakeLab(), ledger, {}, {}, {"db1": {}, "db2": {}}) as running:
+        wait_for(lambda: all(count(ledger, name) >= 5 for name in (CLIENT, "db1", "db2")))
+    before = len(ledger.attempts())
+    time.sleep(0.1)
+    assert len(ledger.attempts()) == before
+    assert running.problems == []
+    assert count(ledger, CLIENT, UNKNOWN) == 0
+
+
+def test_a_probe_that_went_with_its_node_is_started_again_and_its_last_attempt_is_unknown():
+    lab, ledger = FakeLab(probe="True"), Ledger()
+    with Crew(lab, ledger, {}, {}, {"db1": {}}) as running:
+        wait_for(lambda: count(ledger, "db1", UNKNOWN) >= 2)
+        lab.off = True
+        time.sleep(0.2)
+        lab.off = False
+        seen = count(ledger, "db1")
+        wait_for(lambda: count(ledger, "db1") > seen)
+    assert running.problems == []
+    numbers = [a.seq for a in ledger.attempts() if a.writer == "db1"]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_a_client_that_ends_by_itself_spoils_the_run():
+    ledger = Ledger()
+    with Crew(FakeLab(client="True"), ledger, {}, {}, {}) as running:
+        wait_for(lambda: running.problems)
+    assert "the client ended" in running.problems[0]
+
+
+WRITER = {
+    "user": "nobody",
+    "password": "s3cret",
+    "database": "d",
+    "table": "t",
+    "writer": "client",
+    "first": 1,
+    "interval": 0.01,
+    "connect_timeout": 0.1,
+    "read_timeout": 0.2,
+    "workers": 4,
+    "unix_socket": "/nonexistent/socket",
+}
+
+
+def start_writer():
+    process = subprocess.Popen(
+        crew.PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdin.write(json.dumps(WRITER) + "\n")
+    process.stdin.flush()
+    return process
+
+
+def test_the_writer_tries_at_its_pace_and_what_was_never_sent_is_refused():
+    process = start_writer()
+    time.sleep(1.5)
+    assert "s3cret" not in Path(f"/proc/{process.pid}/cmdline").read_text()
+    process.stdin.close()
+    out, err = process.stdout.read(), process.stderr.read()
+    assert process.wait(10) == 0 and err == ""
+    ledger = Ledger()
+    for line in out.splitlines():
+        ledger.record(CLIENT, line)
+    attempts = ledger.attempts()
+    assert {attempt.outcome for attempt in attempts} == {REFUSED}
+    assert {attempt.code for attempt in attempts} == {2003}
+    numbers = sorted(attempt.seq for attempt in attempts)
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert 20 <= len(numbers) <= 160
+
+
+def test_the_writer_stops_on_sigterm_after_telling_what_became_of_every_attempt():
+    process = start_writer()
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGTERM)
+    out = process.communicate(timeout=10)[0]
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert process.returncode == 0
+    assert {line["seq"] for line in lines if "begin" in line} <= {line["seq"] for line in lines if "end" in line}
