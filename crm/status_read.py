@@ -128,9 +128,9 @@ def _fence_devices(cib: Element, running: Mapping[str, list[Running]]) -> Iterat
         )
 
 
-def _events(mon: Element) -> Iterator[FenceEvent]:
-    for event in mon.iterfind("fence_history/fence_event"):
-        yield FenceEvent(
+def _events(mon: Element) -> list[FenceEvent]:
+    found = [
+        FenceEvent(
             target=event.get("target", ""),
             action=event.get("action", ""),
             status=event.get("status", ""),
@@ -138,6 +138,9 @@ def _events(mon: Element) -> Iterator[FenceEvent]:
             by=event.get("delegate", event.get("origin", "")),
             reason=event.get("exit-reason", event.get("extended-status", "")),
         )
+        for event in mon.iterfind("fence_history/fence_event")
+    ]
+    return sorted(found, key=lambda event: event.at or 0.0, reverse=True)
 
 
 def moment(text: str) -> float | None:

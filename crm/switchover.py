@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hafailover.agents.mariadb import decide, gtid
 from hafailover.agents.mariadb.decide import Peer, Replica, Standing
-from hafailover.crm.status import Address, Instance, Service, Status
+from hafailover.crm.status import Address, Failure, Instance, Service, Status
 from hafailover.crm.status_database import UNPROMOTED_ROLES
 from hafailover.crm.status_words import consequence, describe
 
@@ -290,10 +290,14 @@ def _lag(node: str, answers: Answers) -> Check:
 
 
 def _failures(status: Status, service: Service, node: str) -> Check:
-    """A failure that was got over is told but refuses nothing; one that was not would stop the switchover half-way."""
+    """A failure that was got over is told but refuses nothing; one that was not would stop the switchover half-way.
+
+    A promotion that failed may fail again for the same reason, with the writers waiting for it. If it was refused by the rules, those
+    have just been asked again.
+    """
     ours = {service.name, *(address.id for address in status.addresses_of(service))}
     found = [one for one in status.failures if one.node == node and one.resource in ours]
-    standing = [one for one in found if one.lasting or one.given_up or one.task == "promote"]
+    standing = [one for one in found if one.lasting or one.given_up or _may_repeat(one)]
     if standing:
         says = "; ".join(f"{describe(one)} ({consequence(one)})" for one in standing)
         clean = "; ".join(
@@ -305,6 +309,10 @@ def _failures(status: Status, service: Service, node: str) -> Check:
             "failures", True, f"failures on {node} were all got over: {'; '.join(describe(one) for one in found)}"
         )
     return Check("failures", True, f"no failed action on {node}")
+
+
+def _may_repeat(failure: Failure) -> bool:
+    return failure.task == "promote" and not failure.reason.startswith("not promoted:")
 
 
 def _bans(status: Status, service: Service, node: str) -> Check:

@@ -16,7 +16,7 @@ from hafailover.crm.commands.status import paint
 from hafailover.crm.errors import DONE, REFUSED, HafailoverError, UsageError
 from hafailover.crm.probe import Probe
 from hafailover.crm.status import Service, Status
-from hafailover.crm.status_facts import Facts, gather
+from hafailover.crm.status_facts import ClusterDown, Facts, gather
 from hafailover.crm.status_read import read
 from hafailover.crm.switchover import Check, nothing_to_do, preflight, refused, steps
 from hafailover.crm.switchover_probes import Probes
@@ -71,8 +71,11 @@ def command(
             "there is no terminal to ask on: add --yes to switch over without being asked, or --dry-run to look"
         )
     talk = _Talk(output)
-    facts = gather(local.run)
-    service = _choose(read(facts), node, service_name)
+    try:
+        facts = gather(local.run)
+        service = _choose(read(facts), node, service_name)
+    except ClusterDown as error:
+        raise HafailoverError(f"{error}: run it on another node of the cluster") from None
     facts = _when_idle(facts, talk)
     status = read(facts)
     service = status.service(service.name) or service

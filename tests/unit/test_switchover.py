@@ -213,6 +213,12 @@ def test_a_failed_promotion_stays_in_the_way_until_somebody_looked():
     assert refused(check(status("promote-failed"), accepted=("failures",))) == ()
 
 
+def test_a_promotion_that_the_rules_refused_does_not_because_they_are_asked_again():
+    ruled = 'exitreason="not promoted: STALE: db1 was primary last"'
+    found = changed('exitreason="Resource agent did not complete within 12s"', ruled, record="promote-failed")
+    assert "failures" not in reasons(check(found))
+
+
 def test_a_failure_that_was_got_over_does_not():
     found = status("killed-and-back")  # db2 is primary there
     answers = Answers({"db2": dataclasses.replace(PRIMARY, node="db2"), "db1": dataclasses.replace(TARGET, node="db1")})
