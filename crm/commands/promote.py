@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 import click
 from hafailover.crm import local, switchover_facts, switchover_text
@@ -72,43 +72,73 @@ def command(
         )
     talk = _Talk(output)
     try:
-        facts = gather(local.run)
-        service = _choose(read(facts), node, service_name)
+        case = _examine(_when_idle(gather(local.run), talk), node, service_name, frozenset(accept))
+        if case.done:
+            talk.say(f"Nothing to do: {node} is the primary of {case.service.name} already.")
+            talk.result(case.service, node, "nothing to do", DONE, (), ())
+            return
+        talk.say(f"Switchover of {case.service.name} from {case.service.primary or 'nobody'} to {node}\n")
+        talk.lines(switchover_text.checklist(case.checks, talk.paint))
+        talk.refuse_if(case, node)
+        talk.say(f"\nWhat {'would' if dry_run else 'will'} happen")
+        talk.lines(switchover_text.plan(case.planned))
+        if dry_run:
+            talk.say("\nNothing was changed (--dry-run).")
+            talk.result(case.service, node, "planned", DONE, case.checks, case.planned)
+            return
+        if not yes:
+            case = _confirmed(case, node, frozenset(accept), talk)
     except ClusterDown as error:
         raise HafailoverError(f"{error}: run it on another node of the cluster") from None
-    facts = _when_idle(facts, talk)
-    status = read(facts)
-    service = status.service(service.name) or service
-    if nothing_to_do(service, node):
-        talk.say(f"Nothing to do: {node} is the primary of {service.name} already.")
-        talk.result(service, node, "nothing to do", DONE, (), ())
-        return
-    answers = switchover_facts.ask(service, node)
-    forecast = switchover_facts.forecast(local.run, facts.cib, status, service, node)
-    checks = preflight(status, service, node, answers, forecast, frozenset(accept))
-    planned = steps(service, node, status.addresses_of(service), forecast)
-    talk.say(f"Switchover of {service.name} from {service.primary or 'nobody'} to {node}\n")
-    talk.lines(switchover_text.checklist(checks, talk.paint))
-    if refused(checks):
-        talk.result(service, node, "refused", REFUSED, checks, planned)
-        talk.refuse(refused(checks))
-    talk.say(f"\nWhat {'would' if dry_run else 'will'} happen")
-    talk.lines(switchover_text.plan(planned))
-    if dry_run:
-        talk.say("\nNothing was changed (--dry-run).")
-        talk.result(service, node, "planned", DONE, checks, planned)
-        return
-    if not yes and not click.confirm("\nSwitch over now?", err=True):
-        talk.result(service, node, "refused", REFUSED, checks, planned)
-        talk.say("Nothing was changed.")
-        sys.exit(REFUSED)
     talk.say("")
-    probes = _probes(status, service, node)
-    outcome = Switchover(local.run, status, service, node, probes, talk.step, talk.wait).perform(timeout)
+    probes = _probes(case.status, case.service, node)
+    outcome = Switchover(local.run, case.status, case.service, node, probes, talk.step, talk.wait).perform(timeout)
     talk.say("")
     talk.lines(switchover_text.conclusion(outcome, talk.paint))
-    talk.result(service, node, outcome.result, outcome.exit_code, checks, planned, outcome)
+    talk.result(case.service, node, outcome.result, outcome.exit_code, case.checks, case.planned, outcome)
     sys.exit(outcome.exit_code)
+
+
+class _Case(NamedTuple):
+    """A switchover looked at, at one moment. ``done``: there is nothing to do."""
+
+    status: Status
+    service: Service
+    checks: tuple[Check, ...]
+    planned: tuple[str, ...]
+    done: bool
+
+
+def _examine(facts: Facts, node: str, service_name: str | None, accept: frozenset[str]) -> _Case:
+    status = read(facts)
+    service = _choose(status, node, service_name)
+    if nothing_to_do(service, node):
+        return _Case(status, service, (), (), done=True)
+    answers = switchover_facts.ask(service, node)
+    forecast = switchover_facts.forecast(local.run, facts.cib, status, service, node)
+    checks = preflight(status, service, node, answers, forecast, accept)
+    return _Case(status, service, checks, steps(service, node, status.addresses_of(service), forecast), done=False)
+
+
+def _confirmed(case: _Case, node: str, accept: frozenset[str], talk: _Talk) -> _Case:
+    """Ask; then look again, for the answer may have taken its time. Does not return when it is no, or no longer right."""
+    agreed = click.confirm("\nSwitch over now?", err=True)
+    if not agreed:
+        talk.result(case.service, node, "refused", REFUSED, case.checks, case.planned)
+        talk.say("Nothing was changed.")
+        sys.exit(REFUSED)
+    again = _examine(gather(local.run), node, case.service.name, accept)
+    if again.done or again.service.primary != case.service.primary:
+        talk.say(
+            f"Meanwhile {again.service.primary or 'nobody'} is the primary of {case.service.name}; nothing was changed."
+        )
+        talk.result(again.service, node, "refused", REFUSED, again.checks, again.planned)
+        sys.exit(REFUSED)
+    if refused(again.checks):
+        talk.say("Things have changed since they were shown:\n")
+        talk.lines(switchover_text.checklist(refused(again.checks), talk.paint))
+    talk.refuse_if(again, node)
+    return again
 
 
 class _Talk:
@@ -139,14 +169,14 @@ class _Talk:
         if self._json:
             click.echo(json.dumps(switchover_text.as_json(*parts), indent=2))
 
-    def refuse(self, checks: tuple[Check, ...]) -> NoReturn:
-        number = len(checks)
-        click.echo(
-            f"hafailover: refused, nothing was changed: {number} check{'s' if number > 1 else ''} stand{'' if number > 1 else 's'} "
-            "in the way",
-            err=True,
-        )
-        sys.exit(REFUSED)
+    def refuse_if(self, case: _Case, node: str) -> None:
+        """End with REFUSED when a check stands in the way."""
+        number = len(refused(case.checks))
+        if number:
+            self.result(case.service, node, "refused", REFUSED, case.checks, case.planned)
+            stand = "checks stand" if number > 1 else "check stands"
+            click.echo(f"hafailover: refused, nothing was changed: {number} {stand} in the way", err=True)
+            sys.exit(REFUSED)
 
 
 def _terminal() -> bool:

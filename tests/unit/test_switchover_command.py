@@ -154,6 +154,25 @@ def test_on_a_terminal_it_asks_once(cluster, capsys, monkeypatch, answer, code):
     assert ("Nothing was changed" in out) == (code == 3)
 
 
+def test_what_changed_while_it_was_asking_is_noticed(cluster, capsys, monkeypatch):
+    def answer(prompt):
+        cluster.record = changed
+        return "y"
+
+    monkeypatch.setattr(promote, "_terminal", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", answer)
+    changed = "sql-stopped"
+    code, out, err = call(capsys, "promote", "db2")
+    assert code == 3
+    assert "Things have changed since they were shown" in out
+    assert "1 check stands in the way" in err
+    cluster.record, changed = "healthy", "killed-and-back"  # there db2 is the primary
+    code, out, _ = call(capsys, "promote", "db2")
+    assert code == 3
+    assert "Meanwhile db2 is the primary of db" in out
+    assert cluster.performed == []
+
+
 def test_pacemaker_is_down(cluster, capsys, monkeypatch):
     monkeypatch.setattr(
         local, "run", lambda argv, timeout=None, input=None: local.Result(102, "", "Connection refused")
