@@ -166,7 +166,7 @@ def _standing(facts: Standing, role: str, score: int | None, why: str, journal_e
         return STOPPED, ""
     if journal_error:
         return BARRED, journal_error
-    refusal = decide.promotion_refusal(facts) if entry.epoch and entry.primary != facts.node else None
+    refusal = decide.standing_refusal(facts) if entry.epoch and entry.primary != facts.node else None
     published = why if why not in ("", "ok") else ""
     if score is not None and score > 0:
         if refusal:

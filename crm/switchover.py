@@ -238,7 +238,7 @@ def _in_sync(status: Status, service: Service, node: str, answers: Answers) -> C
         return Check("in-sync", False, f"{node} is not a data node of {service.name}")
     if service.journal_error or not service.journal.epoch:
         return Check("in-sync", False, "nothing is recorded about who holds every acknowledged write")
-    refusal = decide.promotion_refusal(_standing(status, service, one, answers))
+    refusal = decide.standing_refusal(_standing(status, service, one, answers))
     if refusal:
         return Check("in-sync", False, f"{node} may not be promoted: {refusal}")
     return Check("in-sync", True, f"{node} holds every acknowledged write")

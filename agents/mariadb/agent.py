@@ -181,9 +181,7 @@ def start(ctx: Context) -> int:
             raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd ended right after it became ready; see its journal")
         with _login(ctx) as server:
             server.run("SET GLOBAL read_only=ON")
-            cluster.publish("incarnation", process.incarnation)
-            if not entry.epoch:
-                cluster.publish("position", "1:" + server.state())
+            cluster.keep_published("incarnation", process.incarnation)
             try:
                 _stand_by(ctx, cluster, unit, server, entry)
             except (SqlError, PacemakerError) as error:
@@ -207,6 +205,8 @@ def _stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, en
         cluster.set_score(decide.SCORE_NEVER)
         cluster.explain(wrong)
         return wrong
+    if not entry.epoch:
+        cluster.keep_published("position", "1:" + server.state())
     if not _settling(entry):
         roles.refresh(ctx, cluster, unit, server, entry)
     return None
@@ -250,6 +250,7 @@ def monitor(ctx: Context) -> int:
             if ctx.is_probe:
                 return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
             try:
+                cluster.keep_published("incarnation", process.incarnation)
                 if writable:
                     return _monitor_promoted(ctx, cluster, server)
                 return _monitor_unpromoted(ctx, cluster, unit, server)

@@ -147,21 +147,29 @@ class Cluster:
         self._ctx.event("hand-over", f"{heir} may take over: {why}", heir=heir)
         return True
 
-    def explain(self, reason: str | None) -> None:
-        """Publish why this node cannot be promoted, and log it once, when it changes."""
-        said = f"{RUN_DIR}/{self.resource}.why"
-        text = reason or "ok"
+    def keep_published(self, what: str, value: str) -> bool:
+        """Publish ``what`` unless this very Pacemaker has it already; True when it was published now.
+
+        The parent process is Pacemaker's executor: another one means that Pacemaker was restarted and has forgotten.
+        """
+        said = f"{RUN_DIR}/{self.resource}.{what}"
+        text = f"{os.getppid()} {value}"
         try:
             with open(said) as file:
                 if file.read() == text:
-                    return
+                    return False
         except OSError:
-            pass  # never said anything since the node booted
-        self.publish("why", text)
+            pass  # nothing was published since the node booted
+        self.publish(what, value)
         os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
         with open(said, "w") as file:
             file.write(text)
-        self._ctx.event("standing", "can be promoted" if reason is None else f"cannot be promoted: {reason}")
+        return True
+
+    def explain(self, reason: str | None) -> None:
+        """Publish why this node cannot be promoted, and log it once, when it changes."""
+        if self.keep_published("why", reason or "ok"):
+            self._ctx.event("standing", "can be promoted" if reason is None else f"cannot be promoted: {reason}")
 
 
 def successor(pacemaker: Pacemaker, resource: str, node: str) -> str | None:

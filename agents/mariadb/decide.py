@@ -78,8 +78,8 @@ class Standing(NamedTuple):
     positions: Mapping[str, str]
 
 
-def promotion_refusal(facts: Standing) -> str | None:
-    """Say why this node must not be promoted, or None. Sources: resource-agents #1457, #1377; PAF #139; scenarios of a total outage."""
+def standing_refusal(facts: Standing) -> str | None:
+    """Say why this node is no candidate for promotion, or None. Sources: resource-agents #1457, #1377; PAF #139."""
     journal = facts.journal
     if not facts.quorate:
         return "this partition has no quorum"
@@ -101,7 +101,15 @@ def promotion_refusal(facts: Standing) -> str | None:
         return "replication is not configured, so what was received cannot be proved"
     if facts.replica.sql_errno or not facts.replica.sql:
         return broken_replication(facts.replica)
-    return errant(facts.state, facts.replica.applied) or _election_refusal(facts, facts.replica)
+    return errant(facts.state, facts.replica.applied)
+
+
+def promotion_refusal(facts: Standing) -> str | None:
+    """Say why this node must not be opened for writing now, or None: its standing, and with several replicas the election."""
+    refusal = standing_refusal(facts)
+    if refusal or facts.replica is None or facts.journal.primary in ("", facts.node):
+        return refusal
+    return _election_refusal(facts, facts.replica)
 
 
 def errant(state: str, applied: str) -> str | None:
@@ -160,8 +168,11 @@ def _election_refusal(facts: Standing, replica: Replica) -> str | None:
 
 
 def promotion_score(facts: Standing) -> tuple[int, str | None]:
-    """Return the promotion score of a server that is not promoted, and the reason when it must never be."""
-    refusal = promotion_refusal(facts)
+    """Return the promotion score of a server that is not promoted, and the reason when it must never be.
+
+    The election is left to ``promote``: positions are published when Pacemaker has begun to promote somebody.
+    """
+    refusal = standing_refusal(facts)
     if refusal:
         return SCORE_NEVER, refusal
     if facts.replica is not None and facts.journal.primary != facts.node:

@@ -36,7 +36,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
     online = frozenset(cluster.pacemaker.members()) if alone or len(nodes) > 2 else frozenset(nodes)
     if not journal.epoch:
         positions = {name: value[2:] for name, value in cluster.published("position").items()}
-    elif len(set(journal.sync) - {cluster.node}) > 0:
+    elif not hint and len(set(journal.sync) - {cluster.node}) > 0:
         positions = cluster.published_in_epoch("received", journal.epoch)
     else:
         positions = {}
