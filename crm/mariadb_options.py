@@ -97,7 +97,6 @@ def defaults_file(service: Service, node: Node) -> str:
         "datadir": options["datadir"],
         "socket": options["socket"],
         "pid_file": pid_file(options["socket"]),
-        "log_error": f"/var/log/mysql/hafailover-{service.name}.err",
         "port": options["port"],
         "bind_address": options.get("bind_address", "::" if link.version == 6 else "0.0.0.0"),  # noqa: S104
     }
