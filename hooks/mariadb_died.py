@@ -37,6 +37,8 @@ def report(resource: str, pacemaker: Pacemaker, node: str) -> str:
         if heir:
             pacemaker.set_score(resource, node, SCORE_NEVER)
             return f"mariadbd died; {heir} may take over, so this node gives up the role"
+    else:
+        pacemaker.set_score(resource, node, SCORE_NEVER)  # a dead replica is nobody's heir
     pacemaker.report_failure(resource, node)
     return "mariadbd died; reported, to be restarted here"
 

@@ -173,6 +173,8 @@ def start(ctx: Context) -> int:
         promoted = next((name for name in ctx.notify.promoted if name not in (cluster.node, *ctx.notify.demote)), "")
         process = unit.process()
         if process is None:
+            # A new life of the server is in sync with nobody; a dead one's score would make it an heir.
+            cluster.set_score(decide.SCORE_NEVER)
             choice = decide.recovery(entry, cluster.node, promoted, _version(ctx))
             ctx.event("start", f"starting mariadbd {' '.join(choice.options)}: {choice.reason}")
             unit.start(choice.options)

@@ -200,5 +200,6 @@ class Unit:
 
     def _last_error(self) -> str:
         log = self._ctx.run(["journalctl", "-q", "-o", "cat", "-n", "40", "-u", self.name], timeout=10)
-        errors = [line for line in log.out.splitlines() if "[ERROR]" in line]
-        return errors[-1].partition("[ERROR]")[2].strip() if errors else ""
+        errors = [line.partition("[ERROR]")[2].strip() for line in log.out.splitlines() if "[ERROR]" in line]
+        telling = [error for error in errors if error != "Aborting"]
+        return telling[-1] if telling else ""
