@@ -81,6 +81,23 @@ def test_a_row_that_nobody_wrote_and_a_row_that_is_there_twice_are_extra(drill):
     assert not run.ok
 
 
+class Untidy(stacks.Hafailover):
+    """Moves the role in the way that leaves a constraint behind."""
+
+    def switchover(self, lab, target, node, within):
+        lab.exec(node, ["crm_resource", "--resource", target.clone, "--move", "--promoted", "--node", node], check=True)
+
+
+def test_a_constraint_left_behind_is_reported(lab, tmp_path):
+    drill = Drill(lab, target.of_lab(NAME), Untidy(), tmp_path, lambda text: None)
+    try:
+        run = drill.run(scenario.load("switchover"))
+    finally:
+        lab.exec("db1", ["crm_resource", "--resource", "db-clone", "--clear"], check=True)
+    assert run.lost == 0 and run.before != run.after
+    assert [problem for problem in run.problems if "cli-prefer" in problem], run.problems
+
+
 def test_a_replica_that_takes_writes_is_a_second_writer(drill):
     run = drill.run(planted("SET GLOBAL read_only = OFF", node="replica"))
     assert run.concurrent_writers == 1
