@@ -91,11 +91,16 @@ def _show(plan: apply.Plan) -> None:
         click.echo(f"the cluster would {effect}")
 
 
+def on_terminal() -> bool:
+    """Whether there is somebody who can be asked."""
+    return sys.stdin.isatty()
+
+
 def _agree(plan: apply.Plan, yes: bool) -> None:
     if yes:
         return
     interrupts = "; ".join(str(effect) for effect in plan.disruptive)
-    if sys.stdin.isatty():
+    if on_terminal():
         if not click.confirm("Apply?" if not interrupts else f"This interrupts: {interrupts}. Apply?", err=True):
             raise RefusedError("not applied, nothing was changed")
     elif interrupts:

@@ -195,6 +195,29 @@ def test_the_server_accepts_its_configuration_file_and_the_safety_settings_win(r
     assert {name: found.get(name) for name in expected} == expected
 
 
+def test_a_nodes_files_are_installed_once_with_owner_and_mode(run, put):
+    put("/root/t.yml", TOPOLOGY.replace("encryption: off", "secrets_dir: secrets, authkey: file:key"))
+    run("cp", "-a", "/etc/corosync/corosync.conf", "/etc/hosts", "/root/")
+    try:
+        first = run(PROGRAM, "render", "/root/t.yml", "--install", "--create-secrets", "--diff")
+        assert first.returncode == 0, first.stderr
+        assert "+    crypto_cipher: aes256\n" in first.stdout
+        assert "/etc/corosync/authkey: is new (a secret, not shown)" in first.stdout
+        modes = run(
+            "stat", "-c", "%a %U:%G", "/etc/corosync/authkey", "/etc/corosync/corosync.conf", "/root/secrets/key"
+        )
+        assert modes.stdout.split("\n")[:3] == ["400 root:root", "644 root:root", "600 root:root"]
+        assert "10.79.0.2\tn2\n# END hafailover\n" in run("cat", "/etc/hosts").stdout
+        second = run(PROGRAM, "render", "/root/t.yml", "--install", "--diff")
+        assert (second.returncode, second.stdout) == (0, "")
+        plain = run("runuser", "-u", "nobody", "--", PROGRAM, "render", "/etc/hafailover/topology.yml", "--install")
+        assert plain.returncode == 2
+    finally:
+        run("cp", "-a", "/root/corosync.conf", "/etc/corosync/corosync.conf")
+        run("cp", "-a", "/root/hosts", "/etc/hosts")
+        run("rm", "-rf", "/etc/corosync/authkey", "/root/secrets")
+
+
 def test_applying_twice_changes_nothing(apply, run):
     before = live(run)
     result = apply(TOPOLOGY)

@@ -272,6 +272,18 @@ def test_without_a_terminal_an_interruption_needs_a_yes(run):
     assert "cibadmin --patch" in used.calls
 
 
+@pytest.mark.parametrize(("answer", "made"), [(True, True), (False, False)])
+def test_on_a_terminal_it_asks_first(run, monkeypatch, answer, made):
+    asked = []
+    monkeypatch.setattr(apply_command, "on_terminal", lambda: True)
+    monkeypatch.setattr(apply_command.click, "confirm", lambda text, err: asked.append(text) or answer)
+    result, used = run(crm_simulate=[simulated(), simulated(("stop", "vip", "db2")), Result(0, NO_EFFECT, "")])
+    assert asked == ["This interrupts: stop vip on db2. Apply?"]
+    assert ("cibadmin --patch" in used.calls) is made
+    if not made:
+        assert isinstance(result.exception, RefusedError)
+
+
 def test_a_cluster_that_still_acts_is_waited_for(tools):
     busy = Result(
         0, '<pacemaker-result><transition><rsc_action/></transition><status code="0"/></pacemaker-result>', ""
