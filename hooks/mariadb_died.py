@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from hafailover.agents import journal, process
-from hafailover.agents.mariadb.cluster import successor
+from hafailover.agents.mariadb.cluster import give_up, handing_over
 from hafailover.agents.mariadb.decide import SCORE_NEVER, SCORE_PRIMARY, SCORE_REQUESTED
 from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
@@ -32,10 +32,11 @@ def _run(argv: Sequence[str], timeout: float | None = None, input: str | None = 
 
 def report(resource: str, pacemaker: Pacemaker, node: str) -> str:
     """Tell Pacemaker that ``resource`` died on ``node``; return what was done, for the log."""
+    if handing_over(resource):
+        return "mariadbd died; a monitor saw it first and the role is on its way"
     if pacemaker.published(f"master-{resource}").get(node) in _PRIMARY:
-        heir = successor(pacemaker, resource, node)
+        heir = give_up(pacemaker, resource, node)
         if heir:
-            pacemaker.set_score(resource, node, SCORE_NEVER)
             return f"mariadbd died; {heir} may take over, so this node gives up the role"
     else:
         pacemaker.set_score(resource, node, SCORE_NEVER)  # a dead replica is nobody's heir

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal"
 _PROMOTION_WEIGHT = 2
+_HAND_OVER = 10.0  # seconds in which Pacemaker has surely begun to demote a primary that gave up its role
 _PEER_COPY_TIMEOUT = 3.0  # seconds; a member that takes longer will leave the membership, and then does not matter
 
 
@@ -136,16 +137,16 @@ class Cluster:
         return True
 
     def hand_over(self, why: str) -> bool:
-        """Give the primary's role to a replica that may have it; True when that was begun just now.
+        """Give the primary's role to a replica that may have it; True when that is under way.
 
-        With its score unchanged a failed server would be restarted and promoted in place, and the peer would wait for that. False when
-        there is no such replica, or the role was given up before and yet is still here: then the failure must be reported.
+        With its score unchanged a failed server would be restarted and promoted in place, and the peer would wait for that.
         """
-        heir = successor(self.pacemaker, self.resource, self.node)
-        if heir is None or not self.set_score(decide.SCORE_NEVER):
-            return False
-        self._ctx.event("hand-over", f"{heir} may take over: {why}", heir=heir)
-        return True
+        if handing_over(self.resource):
+            return True
+        heir = give_up(self.pacemaker, self.resource, self.node)
+        if heir:
+            self._ctx.event("hand-over", f"{heir} may take over: {why}", heir=heir)
+        return heir is not None
 
     def keep_published(self, what: str, value: str) -> bool:
         """Publish ``what`` unless this very Pacemaker has it already; True when it was published now.
@@ -178,6 +179,29 @@ def successor(pacemaker: Pacemaker, resource: str, node: str) -> str | None:
     able = {name: int(score) for name, score in scores.items() if name != node and score.lstrip("+").isdigit()}
     best = max(able, key=lambda name: able[name], default=None)
     return best if best is not None and able[best] > 0 else None
+
+
+def give_up(pacemaker: Pacemaker, resource: str, node: str) -> str | None:
+    """Lower a failed primary's score if a replica may take over, and return that heir."""
+    heir = successor(pacemaker, resource, node)
+    if heir is not None:
+        os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+        with open(f"{RUN_DIR}/{resource}.handed-over", "w"):
+            pass
+        pacemaker.set_score(resource, node, decide.SCORE_NEVER)
+    return heir
+
+
+def handing_over(resource: str) -> bool:
+    """Whether this node's primary gave up its role a moment ago, and Pacemaker is about to demote it.
+
+    The unit's death hook and a monitor that was under way both find the server dead. The second to come must not report a failure:
+    that would abort the transition which the first has begun, and have the server restarted before the peer is promoted.
+    """
+    try:
+        return time.time() - os.stat(f"{RUN_DIR}/{resource}.handed-over").st_mtime < _HAND_OVER
+    except OSError:
+        return False
 
 
 def now() -> float:

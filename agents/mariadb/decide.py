@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SCORE_PRIMARY = 100  # far below INFINITY: scores that tie at INFINITY made Percona's PRM promote by node name
 SCORE_IN_SYNC = 50
+SCORE_LAST_PRIMARY = 40  # one that has failed and returned: a replica in sync, which did not fail, goes first
 SCORE_REQUESTED = 1000  # a person asked for this node; Pacemaker moves the role to it
 SCORE_NEVER = -1000000
 
@@ -179,7 +180,7 @@ def promotion_score(facts: Standing) -> tuple[int, str | None]:
         refusal = broken_replication(facts.replica)
         if refusal:
             return SCORE_NEVER, refusal
-    return (SCORE_IN_SYNC if facts.journal.primary not in ("", facts.node) else SCORE_PRIMARY), None
+    return (SCORE_LAST_PRIMARY if facts.journal.primary in ("", facts.node) else SCORE_IN_SYNC), None
 
 
 class Recovery(NamedTuple):

@@ -11,6 +11,7 @@ import time
 
 from hafailover.agents.mariadb import decide, gtid, replication
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
+from hafailover.agents.mariadb.decide import Peer
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR
@@ -19,7 +20,9 @@ from hafailover.agents.ocf import Context
 
 _LOOK_EVERY = 0.05  # seconds between two looks at the commits that wait
 _CATCH_UP = 1.5  # seconds a monitor gives a replica to pass the sampled position
-_CLOSE_ENOUGH = 2000  # transactions; farther behind than this, commits would wait too long for the replica
+_CLOSE_ENOUGH = (
+    20  # transactions still to be received; farther behind than this, commits would wait too long for the replica
+)
 _GRACE = 0.3  # seconds: a replica that reconnects within this is not called lost
 
 
@@ -110,39 +113,54 @@ def _regain(
     ctx: Context, cluster: Cluster, server: Connection, journal: Journal, name: str, incarnation: str
 ) -> str | None:
     """Bring ``name`` from catching up to in sync; return why it is not there yet, or None when the journal says so."""
+    end = time.monotonic() + ctx.deadline.bound(_CATCH_UP)
     try:
         peer = replication.look_at(ctx, name, incarnation)
+        started_waiting = not server.semi_sync().enforcing
+        if started_waiting:
+            refusal = decide.regain_refusal(peer, "")
+            if refusal:
+                return refusal
+            # Commits wait for this replica from here on, and for all that it has yet to receive.
+            while _lag(peer, server) > _CLOSE_ENOUGH:
+                if time.monotonic() > end:
+                    return f"is catching up, {_lag(peer, server)} transactions behind"
+                time.sleep(_LOOK_EVERY)
+                peer = replication.look_at(ctx, name, incarnation)
+            enforce(server)
+        refusal = _prove(ctx, cluster, server, journal, name, incarnation)
     except SqlError as error:
-        return f"does not answer: {error}"
-    started_waiting = False
-    if not server.semi_sync().enforcing:
-        refusal = decide.regain_refusal(peer, "")
-        if refusal:
-            return refusal
-        lag = gtid.behind(peer.replica.applied if peer.replica else "", server.binlog_position())
-        if lag > _CLOSE_ENOUGH:
-            return f"is catching up, {lag} transactions behind"
-        enforce(server)
-        started_waiting = True
-    sampled = server.binlog_position()
-    end = time.monotonic() + ctx.deadline.bound(_CATCH_UP)
-    refusal = decide.regain_refusal(peer, sampled)
-    while refusal and time.monotonic() < end:
-        time.sleep(_LOOK_EVERY)
-        try:
-            peer = replication.look_at(ctx, name, incarnation)
-        except SqlError as error:
-            refusal = f"does not answer: {error}"
-            break
-        refusal = decide.regain_refusal(peer, sampled)
-    if not refusal:
-        try:
-            cluster.record(journal.regained(name, incarnation, now()))
-        except Refused as refused:
-            refusal = f"is caught up but cannot be recorded: {refused}"
+        refusal = f"does not answer: {error}"
+        started_waiting = not journal.sync
     if refusal:
         if started_waiting and not journal.sync:
             release(server)
         return refusal
     ctx.event("regain", f"{name} holds every acknowledged write from here on", peer=name)
+    return None
+
+
+def _lag(peer: Peer, server: Connection) -> int:
+    """How many transactions the peer has yet to receive."""
+    got = gtid.latest(peer.replica.received, peer.replica.applied) if peer.replica else ""
+    return gtid.behind(got, server.binlog_position())
+
+
+def _prove(
+    ctx: Context, cluster: Cluster, server: Connection, journal: Journal, name: str, incarnation: str
+) -> str | None:
+    """With commits waiting for acknowledgements: sample the position, see the replica pass it, record it in sync."""
+    sampled = server.binlog_position()
+    end = time.monotonic() + ctx.deadline.bound(_CATCH_UP)
+    while True:
+        refusal = decide.regain_refusal(replication.look_at(ctx, name, incarnation), sampled)
+        if not refusal:
+            break
+        if time.monotonic() > end:
+            return refusal
+        time.sleep(_LOOK_EVERY)
+    try:
+        cluster.record(journal.regained(name, incarnation, now()))
+    except Refused as refused:
+        return f"is caught up but cannot be recorded: {refused}"
     return None
