@@ -33,6 +33,7 @@ _NEVER = {
     "skip_grant_tables": "lets everybody in",
     "relay_log_recovery": "throws away received transactions that are acknowledged but not yet applied",
     "wsrep_*": "is Galera, which replicates by itself; this service is for asynchronous and semi-synchronous pairs",
+    "event_scheduler": "would run events on every server, and those of privileged users write on replicas in spite of read_only",
     "port": _KEY,
     "socket": _KEY,
     "datadir": _KEY,
@@ -101,7 +102,12 @@ def defaults_file(service: Service, node: Node) -> str:
         "bind_address": options.get("bind_address", "::" if link.version == 6 else "0.0.0.0"),  # noqa: S104
     }
     # Names that do not depend on the host, so that a clone of a server finds its own files.
-    defaults = {"log_bin": "mariadb-bin", "relay_log": "mariadb-relay-bin", "expire_logs_days": 10}
+    defaults = {
+        "log_bin": "mariadb-bin",
+        "relay_log": "mariadb-relay-bin",
+        "expire_logs_days": 10,
+        "slave_net_timeout": 6,
+    }
     given = {name.lower().replace("-", "_"): value for name, value in options["options"].items()}
     safety = {
         "server_id": node.id,

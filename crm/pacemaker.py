@@ -56,9 +56,19 @@ class Pacemaker:
         """Tell whether this partition has quorum now."""
         return self._tool(["crm_node", "-q"]) == "1"
 
-    def members(self) -> tuple[str, ...]:
-        """Names of the nodes in this node's partition."""
-        return tuple(self._tool(["crm_node", "-p"]).split())
+    def joined(self) -> frozenset[str]:
+        """Names of the nodes whose Pacemaker has joined, and whose copy of the CIB is therefore one with this node's.
+
+        ``crm_node -p`` names a node as soon as its Corosync runs: what such a node knows has not been heard yet.
+        """
+        found = set()
+        for element in self._tool(["cibadmin", "-Q", "-n", "-A", "//node_state"], absent="").split("<node_state ")[1:]:
+            state = dict(pair.split("=", 1) for pair in _quoted_pairs(element.partition(">")[0]))
+            # From 2.1.7 on crmd is the time since which it is online, 0 when it is not.
+            online = state.get("crmd", "") == "online" or state.get("crmd", "0").strip("0").isdigit()
+            if online and state.get("join") == "member":
+                found.add(state.get("uname", ""))
+        return frozenset(found)
 
     def score(self, resource: str, node: str) -> int | None:
         """The promotion score of ``resource`` on ``node``, or None."""

@@ -282,11 +282,13 @@ def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, er
 def _monitor_promoted(ctx: Context, cluster: Cluster, server: Connection) -> int:
     entry = cluster.journal()
     recorded = cluster.recorded()
-    setback = decide.setback(entry, recorded)
+    setback = decide.setback(entry, recorded, cluster.node)
     if setback and recorded:
         # Its replicas are stale until they are proved again: what an old copy says of them may be believed by one that reads it now.
-        entry = recorded.promoted(cluster.node, gtid.latest(server.state()), now())
-        cluster.record(entry)
+        seen = entry
+        newest = max(recorded, seen, key=lambda known: known.epoch)
+        entry = newest.promoted(cluster.node, gtid.latest(server.state()), now())
+        cluster.record(entry, seen)
         ctx.event("record-again", f"{setback}; recorded again as epoch {entry.epoch}")
     if entry.primary != cluster.node:
         raise ocf.OcfError(

@@ -53,10 +53,11 @@ class Cluster:
         """The promotion journal in this node's CIB; JournalError when it must not be trusted."""
         return journal.read(self.pacemaker.property(self._group, JOURNAL))
 
-    def record(self, entry: Journal) -> None:
-        """Write the journal so that it cannot be lost, or raise Refused.
+    def record(self, entry: Journal, base: Journal) -> None:
+        """Replace the journal ``base``, on which the decision was made, by ``entry`` so that it cannot be lost, or raise Refused.
 
-        Quorum, write, still quorum, read back, also from every other data node that is a member: this node's copy is the first to have
+        First every member's copy must be ``base``: this write wins over all of them, and must not erase what a node that has just
+        come back knows. Then quorum, write, still quorum, read back, also from the members: this node's copy is the first to have
         the write, and a peer that never received it could be promoted on the older text. A peer that is no member has no quorum.
         A primary that is being cut off can get one such write into its own copy, too late to be seen by the others; a promotion
         weighs twice as much, so that this copy never wins over the successor's.
@@ -64,37 +65,42 @@ class Cluster:
         before = self.pacemaker.quorate()
         if not before:
             raise Refused("this partition has no quorum")
+        conflict = decide.record_conflict(base, self._copies())
+        if conflict:
+            raise Refused(conflict)
         weight = _PROMOTION_WEIGHT if entry.by == "promote" else 1
         self.pacemaker.write_property(self._group, JOURNAL, journal.write(entry), weight)
         after = self.pacemaker.quorate()
-        try:
-            copies = {self.node: self.journal(), **self._copies_of_peers()}
-        except (JournalError, PacemakerError) as error:
-            raise Refused(str(error)) from None
-        refusal = decide.release_refusal(entry, self.node, before, after, copies)
+        refusal = decide.release_refusal(entry, self.node, before, after, self._copies())
         if refusal:
             raise Refused(refusal)
         os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
-        with open(self._recorded, "w") as file:
+        with open(self._recorded + ".new", "w") as file:
             file.write(journal.write(entry))
+        os.rename(self._recorded + ".new", self._recorded)
         if entry.by == "promote":
             self.publish("reign", str(entry.epoch))
+
+    def _copies(self) -> dict[str, Journal]:
+        """The journal in each member's copy of the CIB; Refused when one of them cannot be read."""
+        members = self.pacemaker.joined()
+        try:
+            copies = {self.node: self.journal()}
+            for name in self._nodes:
+                if name != self.node and name in members:
+                    text = self.pacemaker.property_on(name, self._group, JOURNAL, _PEER_COPY_TIMEOUT)
+                    copies[name] = journal.read(text)
+        except (JournalError, PacemakerError) as error:
+            raise Refused(str(error)) from None
+        return copies
 
     def recorded(self) -> Journal | None:
         """What this node itself last recorded since it booted, or None."""
         try:
             with open(self._recorded) as file:
                 return journal.read(file.read())
-        except OSError:
+        except (OSError, JournalError):
             return None
-
-    def _copies_of_peers(self) -> dict[str, Journal]:
-        members = self.pacemaker.members()
-        return {
-            name: journal.read(self.pacemaker.property_on(name, self._group, JOURNAL, _PEER_COPY_TIMEOUT))
-            for name in self._nodes
-            if name != self.node and name in members
-        }
 
     # -- what dies with the node -----------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ class Replica(NamedTuple):
 
 
 # A replica whose primary died keeps trying to connect: these are the network's errors, not the replica's.
-_CONNECTION_ERRORS = frozenset({0, 2002, 2003, 2005, 2006, 2013, 1158, 1159, 1160, 1161, 1040, 1053, 1927})
+_CONNECTION_ERRORS = frozenset({0, 2002, 2003, 2005, 2006, 2012, 2013, 2026, 1158, 1159, 1160, 1161, 1040, 1053, 1927})
 # The replica asks for a position that the primary does not have, or collides with its own rows: the data differ.
 DIVERGENCE_ERRORS = frozenset({1236, 1950, 1062, 1032})
 
@@ -305,14 +305,25 @@ def release_refusal(
     return None
 
 
-def setback(seen: Journal, recorded: Journal | None) -> str | None:
+def record_conflict(base: Journal, copies: Mapping[str, Journal]) -> str | None:
+    """Say why the journal must not be replaced, decided upon when it was ``base``, or None. ``copies``: node → journal."""
+    for name, copy in copies.items():
+        if copy != base:
+            return f"{name} knows of epoch {copy.epoch} of {copy.primary or 'nobody'} ({copy.by}), this was decided on {base.epoch}"
+    return None
+
+
+def setback(seen: Journal, recorded: Journal | None, node: str) -> str | None:
     """Say how the journal that a primary sees is older than the one it recorded itself, or None.
 
-    Only the primary writes during its reign, so any other text of its epoch or an earlier one is an old copy of the CIB that has
-    won after a partition. A later epoch is a successor's, and no setback.
+    Only the primary (``node``) writes during its reign, so any other text of its epoch or an earlier one is an old copy of the CIB that
+    has won after a partition; one of its own that it never saw confirmed must be written again, too. A later epoch of another node is
+    a successor's, and no setback.
     """
-    if recorded is None or seen == recorded or seen.epoch > recorded.epoch:
+    if recorded is None or seen == recorded or (seen.epoch > recorded.epoch and seen.primary != node):
         return None
+    if seen.primary == node and seen.epoch >= recorded.epoch:
+        return f"the journal of epoch {seen.epoch} ({seen.by}) was written but never confirmed"
     return (
         f"the journal has gone back to epoch {seen.epoch} of {seen.primary or 'nobody'} ({seen.by or 'never written'})"
     )

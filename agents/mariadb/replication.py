@@ -65,6 +65,9 @@ def follow(ctx: Context, server: Connection, primary: str) -> str | None:
     address = addresses(ctx.params["nodes"]).get(primary)
     if address is None:
         return f"{primary} is the recorded primary but not in the parameter nodes"
+    mine = (
+        server.state()
+    )  # before the primary's: a transaction that arrives in between must not look like this server's own
     try:
         with connect(ctx, primary) as peer:
             if not peer.writable():
@@ -72,12 +75,13 @@ def follow(ctx: Context, server: Connection, primary: str) -> str | None:
             theirs = peer.state()
     except SqlError as error:
         return f"cannot ask {primary}: {error}"
-    diverged = decide.divergence(server.state(), theirs, primary)
+    diverged = decide.divergence(mine, theirs, primary)
     if diverged:
         server.run("STOP SLAVE")
         return diverged
     account = login(ctx.params["credentials"])
     server.run("STOP SLAVE")
+    server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
     server.run("SET GLOBAL gtid_strict_mode=ON")
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=ON")
     # An ex-primary's gtid_slave_pos stands where its reign began: what it holds is in its binary log.

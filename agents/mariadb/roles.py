@@ -33,7 +33,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
     nodes = tuple(addresses(ctx.params["nodes"]))
     process = unit.process()
     alone = journal.primary in ("", cluster.node)
-    online = frozenset(cluster.pacemaker.members()) if alone or len(nodes) > 2 else frozenset(nodes)
+    online = cluster.pacemaker.joined() if alone or len(nodes) > 2 else frozenset(nodes)
     if not journal.epoch:
         positions = {name: value[2:] for name, value in cluster.published("position").items()}
     elif not hint and len(set(journal.sync) - {cluster.node}) > 0:
@@ -74,7 +74,11 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     if server.writable() and journal.primary == cluster.node:
         return ocf.SUCCESS
     receiving = Receiving(ctx)
-    journal = _claim(ctx, cluster, unit, server, journal, receiving)
+    try:
+        journal = _claim(ctx, cluster, unit, server, journal, receiving)
+    except ocf.OcfError:
+        receiving.resume(server)
+        raise
     if receiving.ended(_UNREACHABLE):
         forget_primary(server)
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=OFF")
@@ -114,6 +118,12 @@ class Receiving:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def resume(self, server: Connection) -> None:
+        """Receive again after a promotion that did not come about, or this replica would look broken. The SQL thread still runs."""
+        if self._thread is not None:
+            self._thread.join(self._ctx.deadline.bound(5))
+            server.run("START SLAVE IO_THREAD")
+
     def _stop(self) -> None:
         try:
             with sql.local(self._ctx.params["socket"], self._ctx.deadline.bound(60)) as server:
@@ -137,19 +147,23 @@ def _claim(
     Pacemaker restart this server, and that ends the one life for which it was proved in sync.
     """
     end = time.monotonic() + ctx.deadline.bound(_CLAIM_PATIENCE)
+    entry = None
     while True:
         try:
+            seen = cluster.journal()
+            if entry is not None and seen == entry:
+                cluster.record(entry, seen)  # written before, but not confirmed
+                return entry
+            journal = seen
             facts = standing(ctx, cluster, unit, server, journal, hint=False)
             refusal = decide.promotion_refusal(facts)
             if not refusal:
                 if facts.replica is not None:
-                    server.run(
-                        "STOP SLAVE IO_THREAD"
-                    )  # from here on nothing more can be acknowledged to an old primary
+                    receiving.end()
                     _drain(ctx, server)
                     _reach_final_position(ctx, cluster, server, journal)
                 entry = journal.promoted(cluster.node, gtid.latest(server.state()), now())
-                cluster.record(entry)
+                cluster.record(entry, journal)
                 return entry
             if facts.quorate:
                 raise _refuse(cluster, refusal)
@@ -192,11 +206,9 @@ def _drain(ctx: Context, server: Connection) -> None:
 
 def _reach_final_position(ctx: Context, cluster: Cluster, server: Connection, journal: Journal) -> None:
     """After a planned demote the old primary has said where it stands: opening before that point would leave writes behind."""
-    if journal.primary not in ctx.notify.demote:
-        return
     final = cluster.published_in_epoch("final", journal.epoch).get(journal.primary)
     if final is None:
-        return  # it died before it could say; what it acknowledged is on this server because it was in sync
+        return  # it died before it could say; what it acknowledged is on this server, which was in sync
     mine = gtid.latest(server.binlog_position(), server.state())
     if not gtid.reached(mine, final):
         raise _refuse(cluster, f"{journal.primary} stopped at {final}, this server stands at {mine}")
@@ -215,11 +227,13 @@ def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> in
             _close(ctx, server)
         except SqlError as error:
             return _kill_instead(ctx, unit, f"it would not become read-only: {error}")
+    if server.waiters():
+        return _kill_instead(ctx, unit, "a privileged session still waits for a replica")
     position = _stand_still(server)
-    server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")
-    journal = cluster.journal()
-    if ctx.notify.promote:
-        cluster.publish_for_epoch("final", journal.epoch, position)
+    cluster.publish_for_epoch("final", cluster.journal().epoch, position)
+    if server.binlog_position() != position or server.waiters():
+        # Somebody with SUPER or READ ONLY ADMIN has connected again and writes on; the successor opens without that.
+        return _kill_instead(ctx, unit, "it is still being written to by a privileged session")
     ctx.event("demoted", f"read-only at {position or 'an empty history'}")
     return ocf.SUCCESS
 

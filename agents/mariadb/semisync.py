@@ -34,6 +34,12 @@ def tend(ctx: Context, cluster: Cluster, server: Connection, journal: Journal) -
     reason = _degrade_reason(ctx, server)
     if reason:
         return _degrade(ctx, cluster, server, journal, reason)
+    if journal.sync and not server.semi_sync().enforcing:
+        # Somebody else has switched the waiting off: what was acknowledged since may be here alone.
+        stale = journal.degraded(frozenset(journal.sync), now())
+        cluster.record(stale, journal)
+        ctx.event("degrade", "acknowledgements were not waited for: replicas marked stale")
+        journal = stale
     connections = server.replica_connections()
     if all(name in journal.sync for name in peers) and connections == _verified(cluster.resource):
         return None
@@ -86,9 +92,10 @@ def _degrade_reason(ctx: Context, server: Connection) -> str | None:
 
 
 def _degrade(ctx: Context, cluster: Cluster, server: Connection, journal: Journal, reason: str) -> str:
-    if journal.sync:
+    # Also when the journal names no replica already: that text counts only if it was confirmed.
+    if journal.sync or cluster.recorded() != journal:
         try:
-            cluster.record(journal.degraded(frozenset(journal.sync), now()))
+            cluster.record(journal.degraded(frozenset(journal.sync), now()), journal)
         except Refused as refused:
             ctx.event("degrade.refused", f"commits keep waiting: {refused} ({reason})")
             return f"commits wait: {reason}, and {refused}"
@@ -129,6 +136,9 @@ def _regain(
                 peer = replication.look_at(ctx, name, incarnation)
             enforce(server)
         refusal = _prove(ctx, cluster, server, journal, name, incarnation)
+    except Refused as refused:
+        # The mark may have been written all the same, and the replica be promoted on it: commits go on waiting.
+        return f"is caught up but cannot be recorded: {refused}"
     except SqlError as error:
         refusal = f"does not answer: {error}"
         started_waiting = not journal.sync
@@ -149,7 +159,7 @@ def _lag(peer: Peer, server: Connection) -> int:
 def _prove(
     ctx: Context, cluster: Cluster, server: Connection, journal: Journal, name: str, incarnation: str
 ) -> str | None:
-    """With commits waiting for acknowledgements: sample the position, see the replica pass it, record it in sync."""
+    """With commits waiting for acknowledgements: sample the position, see the replica pass it, record it in sync (or Refused)."""
     sampled = server.binlog_position()
     end = time.monotonic() + ctx.deadline.bound(_CATCH_UP)
     while True:
@@ -159,8 +169,5 @@ def _prove(
         if time.monotonic() > end:
             return refusal
         time.sleep(_LOOK_EVERY)
-    try:
-        cluster.record(journal.regained(name, incarnation, now()))
-    except Refused as refused:
-        return f"is caught up but cannot be recorded: {refused}"
+    cluster.record(journal.regained(name, incarnation, now()), journal)
     return None

@@ -236,6 +236,11 @@ def test_an_old_primary_alone_waits_for_its_successor(lab: Lab) -> None:
     lab.power_off(first, hold=True)
     until("the replica serves", lambda: promoted(lab, successor) == successor)
     assert writing(lab, successor, 11).wait(PATIENCE) == 0
+    # Its Corosync will be a member some seconds before its Pacemaker can tell what it knows: nobody may be promoted in between.
+    slow = "/etc/systemd/system/pacemaker.service.d/slow.conf"
+    lab.exec(successor, ["mkdir", "-p", slow.rpartition("/")[0]], check=True)
+    lab.exec(successor, ["tee", slow], input="[Service]\nExecStartPre=/bin/sleep 8\n", check=True)
+    lab.exec(successor, ["sync"], check=True)
     lab.power_off(successor, hold=True)
     lab.power_on(first)
     try:
@@ -248,6 +253,7 @@ def test_an_old_primary_alone_waits_for_its_successor(lab: Lab) -> None:
         lab.power_on(successor)
         lab.await_boot(successor)
     healthy(lab)
+    lab.exec(successor, ["rm", slow], check=True)
     assert primary(lab) == successor
     assert_same_rows(lab, held | {11})
 

@@ -84,13 +84,22 @@ def test_nothing_is_released_on_a_mark_that_a_member_has_not_received() -> None:
     )
 
 
-def test_only_an_older_journal_is_a_setback() -> None:
-    assert decide.setback(ENTRY, None) is None
-    assert decide.setback(ENTRY, ENTRY) is None
-    assert decide.setback(ENTRY.promoted("db2", "0-1-60", 2000.0), ENTRY) is None
+def test_an_older_or_unconfirmed_journal_is_a_setback() -> None:
+    assert decide.setback(ENTRY, None, "db1") is None
+    assert decide.setback(ENTRY, ENTRY, "db1") is None
+    assert decide.setback(ENTRY.promoted("db2", "0-1-60", 2000.0), ENTRY, "db1") is None
     marked = ENTRY.degraded(frozenset({"db2"}), 1001.0)
-    assert "epoch 3 of db1 (regain)" in (decide.setback(ENTRY, marked) or "")
-    assert "epoch 0 of nobody" in (decide.setback(journal.NONE, ENTRY) or "")
+    older = ENTRY._replace(epoch=2, primary="db2")
+    assert "gone back to epoch 2 of db2" in (decide.setback(older, marked, "db1") or "")
+    assert "epoch 0 of nobody" in (decide.setback(journal.NONE, ENTRY, "db1") or "")
+    assert "never confirmed" in (decide.setback(ENTRY, marked, "db1") or "")
+    assert "never confirmed" in (decide.setback(marked.promoted("db1", "0-1-60", 2000.0), marked, "db1") or "")
+
+
+def test_nothing_is_recorded_over_what_a_member_knows_better() -> None:
+    newer = ENTRY.promoted("db2", "0-1-60", 2000.0)
+    assert decide.record_conflict(ENTRY, {"db1": ENTRY, "db2": ENTRY}) is None
+    assert "db2 knows of epoch 4 of db2" in (decide.record_conflict(ENTRY, {"db1": ENTRY, "db2": newer}) or "")
 
 
 def test_what_counts_as_in_sync() -> None:
