@@ -220,7 +220,9 @@ def test_aliases_may_be_used():
 
 
 def test_words_of_yaml_1_1_stay_words():
-    text = changed(("mariadb}", "mariadb, on: all, version: 10.10, options: {query_cache_type: OFF, x: 1:30, y: 0.50}}"))
+    text = changed(
+        ("mariadb}", "mariadb, on: all, version: 10.10, options: {query_cache_type: OFF, x: 1:30, y: 0.50}}")
+    )
     options = parse(text).services["db"].options
     assert options["version"] == "10.10"
     assert options["options"] == {"query_cache_type": "OFF", "x": "1:30", "y": "0.50"}
