@@ -88,10 +88,6 @@ class Pacemaker:
         """Set the promotion score; it dies with the node."""
         self._tool(["crm_attribute", f"--promotion={resource}", "-N", node, "-l", "reboot", "-v", str(score)])
 
-    def delete_score(self, resource: str, node: str) -> None:
-        """Remove the promotion score; without one a node is not promoted."""
-        self._tool(["crm_attribute", f"--promotion={resource}", "-N", node, "-l", "reboot", "-D"], absent="")
-
     def published(self, name: str) -> Mapping[str, str]:
         """A transient attribute as every node has published it: node → value."""
         found = {}

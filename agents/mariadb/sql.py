@@ -72,10 +72,6 @@ class Connection:
         """Tell whether the server accepts writes. Newer servers know more values than ON and OFF: only OFF is writable."""
         return str(self.row("SELECT @@global.read_only AS v")["v"]).upper() in ("0", "OFF")
 
-    def connection_id(self) -> int:
-        """The id of this connection in the server's process list."""
-        return int(self.row("SELECT CONNECTION_ID() AS v")["v"])
-
     def binlog_position(self) -> str:
         """Last transaction per domain in the binary log; answers also while commits wait."""
         return str(self.row("SELECT @@global.gtid_binlog_pos AS v")["v"])
