@@ -210,6 +210,13 @@ class Agent:
                 traceback.print_exc()  # no journal takes it, and without it the fault could not be found
             return rc
 
+    def context(self, action: str, environ: Mapping[str, str], timeout: float) -> Context:
+        """What an action under ``environ`` would be given, ending in ``timeout`` seconds; OcfError for bad parameters."""
+        params, problems = self._read(environ)
+        if problems:
+            raise OcfError(ERR_CONFIGURED, "; ".join(problems))
+        return Context(self.name, action, params, timeout, environ)
+
     def _perform(self, action: str, handler: Handler, environ: Mapping[str, str]) -> int:
         params, problems = self._read(environ)
         ctx = Context(self.name, action, params, self._timeout(action, environ), environ)

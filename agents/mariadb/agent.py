@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from hafailover.agents import __version__, ocf
-from hafailover.agents.mariadb import decide, gtid, replication, roles, semisync, sql
+from hafailover.agents.mariadb import decide, gtid, held, outside, replication, roles, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.journal import Journal, JournalError
 from hafailover.agents.mariadb.nodes import addresses
@@ -160,6 +160,7 @@ class _sentences:
 def start(ctx: Context) -> int:
     """Start the server read-only, in the role that the journal gives it, and begin to replicate if somebody is promoted."""
     _require(ctx)
+    outside.save(ctx)
     unit, cluster = Unit(ctx), Cluster(ctx)
     with _sentences():
         entry = cluster.journal()
@@ -222,6 +223,7 @@ def _settling(entry: Journal) -> bool:
 def stop(ctx: Context) -> int:
     """Stop the server; a writable one is demoted first, one that may not commit what waits is killed."""
     unit, cluster = Unit(ctx), Cluster(ctx)
+    held.release(ctx.instance)
     process = unit.process()
     if process is None:
         return ocf.SUCCESS
@@ -243,6 +245,9 @@ def monitor(ctx: Context) -> int:
     unit, cluster = Unit(ctx), Cluster(ctx)
     process = unit.process()
     if process is None:
+        mark = held.read(ctx.instance)
+        if mark and ctx.role != "Promoted":
+            return _not_promotable(ctx, cluster, mark.why)
         if ctx.role == "Promoted" and cluster.hand_over("mariadbd is dead and its unit has not reported it"):
             return _HANDED_OVER
         return ocf.NOT_RUNNING
@@ -251,6 +256,8 @@ def monitor(ctx: Context) -> int:
             writable = server.writable()
             if ctx.is_probe:
                 return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
+            if not outside.saved(ctx):  # Pacemaker came back to a server that had gone on
+                outside.save(ctx)
             try:
                 cluster.keep_published("incarnation", process.incarnation)
                 if writable:
@@ -264,6 +271,17 @@ def monitor(ctx: Context) -> int:
         return _unanswered(ctx, cluster, unit, process, error)
 
 
+def _not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:
+    """The outcome for a healthy, unpromoted instance whose server is not there to be asked."""
+    if not ctx.is_probe:
+        try:
+            cluster.set_score(decide.SCORE_NEVER)
+            cluster.explain(why)
+        except PacemakerError as error:
+            ctx.log("warning", f"the standing could not be kept up to date: {error}")
+    return ocf.SUCCESS
+
+
 def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:
     if unit.process() != process:
         return ocf.NOT_RUNNING
@@ -271,8 +289,9 @@ def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, er
         # Failing over a busy server to a cold one made an outage worse (GitHub, 2012): busy is degraded, not failed.
         ctx.log("warning", f"the server is alive but every connection is taken: {error}")
         return ocf.DEGRADED_PROMOTED if ctx.role == "Promoted" else ocf.DEGRADED
-    if unit.state() == "activating":
-        raise ocf.OcfError(ocf.ERR_GENERIC, "the server is still recovering")
+    if ctx.role != "Promoted" and unit.state() == "activating":
+        # Recovery takes as long as it takes; ending it would only have the next one begin from the start.
+        return _not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
     if ctx.role == "Promoted" and cluster.hand_over(f"killing mariadbd {process.pid}, which does not answer: {error}"):
         unit.kill()
         return _HANDED_OVER
@@ -321,6 +340,9 @@ def _monitor_unpromoted(ctx: Context, cluster: Cluster, unit: Unit, server: Conn
 def promote(ctx: Context) -> int:
     """Open the server for writing if, and only if, it holds every acknowledged write."""
     unit, cluster = Unit(ctx), Cluster(ctx)
+    mark = held.read(ctx.instance)
+    if mark:
+        raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {mark.why}")
     with _sentences(), _login(ctx) as server:
         return roles.promote(ctx, cluster, unit, server)
 

@@ -108,7 +108,9 @@ class MariaDB(ServiceType):
         operations = (
             model.operation(name, "start", "0", timeout="300s"),
             model.operation(name, "stop", "0", timeout="120s"),
-            model.operation(name, "promote", "0", timeout="120s"),
+            # A promotion that was refused or reached its deadline leaves a healthy replica. Restarting it would end the one life of the
+            # server that was proved in sync.
+            model.operation(name, "promote", "0", timeout="120s", on_fail="demote"),
             model.operation(name, "demote", "0", timeout="60s"),
             model.operation(name, "notify", "0", timeout="60s"),
             # Two intervals, because Pacemaker tells recurring monitors apart by interval alone.
