@@ -5,23 +5,18 @@ from __future__ import annotations
 import os
 
 from hafailover.agents import __version__, ocf
-from hafailover.agents.mariadb import decide, gtid, held, outside, replication, roles, semisync, sql
+from hafailover.agents.mariadb import held, outside, reign, replication, roles, sql, standby
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
-from hafailover.agents.mariadb.journal import Journal, JournalError
+from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Process, Unit
-from hafailover.agents.mariadb.sql import Connection, SqlError
+from hafailover.agents.mariadb.sql import SqlError
 from hafailover.agents.ocf import Agent, Context
 from hafailover.crm.pacemaker import PacemakerError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
 
 # The lowered score already makes Pacemaker demote this instance and promote the peer. A failure code on top of it would have this
 # instance stopped and started first, with the peer waiting; the next, unpromoted monitor finds it dead and has it restarted.
 _HANDED_OVER = ocf.RUNNING_PROMOTED
-_SETTLE = 5.0  # seconds after a promotion in which scores are left alone: a change aborts the transition that brings the address
 
 agent = Agent(
     "mariadb",
@@ -127,22 +122,6 @@ def _require(ctx: Context) -> None:
         raise ocf.OcfError(ocf.ERR_CONFIGURED, f"{ctx.node} is not in the parameter nodes ({ctx.params['nodes']})")
 
 
-def _version(ctx: Context) -> tuple[int, ...]:
-    printed = ctx.run([ctx.params["binary"], "--version"], timeout=10).out
-    try:
-        version = decide.parse_version(printed)
-    except ValueError as error:
-        raise ocf.OcfError(ocf.ERR_INSTALLED, f"{ctx.params['binary']}: {error}") from None
-    unsupported = decide.unsupported_version(version)
-    if unsupported:
-        raise ocf.OcfError(ocf.ERR_INSTALLED, unsupported)
-    return version
-
-
-def _login(ctx: Context) -> Connection:
-    return sql.local(ctx.params["socket"], ctx.deadline.bound(ctx.params["patience"]))
-
-
 class _sentences:
     """Turn what the helpers raise inside a ``with`` into an exit reason."""
 
@@ -158,65 +137,13 @@ class _sentences:
 
 @agent.action("start", timeout="300s")
 def start(ctx: Context) -> int:
-    """Start the server read-only, in the role that the journal gives it, and begin to replicate if somebody is promoted."""
+    """Start the server, unpromoted."""
+    from hafailover.agents.mariadb import starting  # what a monitor never needs is not loaded for it
+
     _require(ctx)
     outside.save(ctx)
-    unit, cluster = Unit(ctx), Cluster(ctx)
     with _sentences():
-        entry = cluster.journal()
-        process = unit.process()
-        if process and not unit.owns(process):
-            raise ocf.OcfError(
-                ocf.ERR_GENERIC,
-                f"mariadbd {process.pid} already runs on {unit.datadir} outside the cluster: systemctl disable --now mariadb",
-            )
-        unit.wait_settled()
-        promoted = next((name for name in ctx.notify.promoted if name not in (cluster.node, *ctx.notify.demote)), "")
-        process = unit.process()
-        if process is None:
-            # A new life of the server is in sync with nobody; a dead one's score would make it an heir.
-            cluster.set_score(decide.SCORE_NEVER)
-            choice = decide.recovery(entry, cluster.node, promoted, _version(ctx))
-            ctx.event("start", f"starting mariadbd {' '.join(choice.options)}: {choice.reason}")
-            unit.start(choice.options)
-            process = unit.process()
-        if process is None:
-            raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd ended right after it became ready; see its journal")
-        with _login(ctx) as server:
-            server.run("SET GLOBAL read_only=ON")
-            cluster.keep_published("incarnation", process.incarnation)
-            try:
-                _stand_by(ctx, cluster, unit, server, entry)
-            except (SqlError, PacemakerError) as error:
-                # The server is up and read-only, which is what start promises; its first monitor looks after the rest.
-                ctx.log("warning", f"not following yet: {error}")
-    return ocf.SUCCESS
-
-
-def _stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> str | None:
-    """Follow the recorded primary if that is needed, then set the score; return what is wrong with this replica, or None."""
-    wrong = None
-    if entry.primary not in ("", cluster.node):
-        replica = server.replica()
-        address = addresses(ctx.params["nodes"]).get(entry.primary)
-        stopped = replica is not None and replica.io == "No" and not replica.sql and not replica.error
-        if replica is None or replica.source != address or stopped:
-            wrong = replication.follow(ctx, server, entry.primary)
-        else:
-            wrong = decide.broken_replication(replica)
-    if wrong:
-        cluster.set_score(decide.SCORE_NEVER)
-        cluster.explain(wrong)
-        return wrong
-    if not entry.epoch:
-        cluster.keep_published("position", "1:" + server.state())
-    if not _settling(entry):
-        roles.refresh(ctx, cluster, unit, server, entry)
-    return None
-
-
-def _settling(entry: Journal) -> bool:
-    return entry.by == "promote" and 0 <= now() - entry.at < _SETTLE
+        return starting.start(ctx, Cluster(ctx), Unit(ctx))
 
 
 @agent.action("stop", timeout="120s")
@@ -228,7 +155,7 @@ def stop(ctx: Context) -> int:
     if process is None:
         return ocf.SUCCESS
     try:
-        with _login(ctx) as server:
+        with sql.own(ctx) as server:
             if server.writable():
                 roles.demote(ctx, cluster, unit, server)
     except (SqlError, PacemakerError, JournalError, ocf.OcfError) as error:
@@ -247,12 +174,12 @@ def monitor(ctx: Context) -> int:
     if process is None:
         mark = held.read(ctx.instance)
         if mark and ctx.role != "Promoted":
-            return _not_promotable(ctx, cluster, mark.why)
+            return standby.not_promotable(ctx, cluster, mark.why)
         if ctx.role == "Promoted" and cluster.hand_over("mariadbd is dead and its unit has not reported it"):
             return _HANDED_OVER
         return ocf.NOT_RUNNING
     try:
-        with _login(ctx) as server:
+        with sql.own(ctx) as server:
             writable = server.writable()
             if ctx.is_probe:
                 return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
@@ -261,25 +188,14 @@ def monitor(ctx: Context) -> int:
             try:
                 cluster.keep_published("incarnation", process.incarnation)
                 if writable:
-                    return _monitor_promoted(ctx, cluster, server)
-                return _monitor_unpromoted(ctx, cluster, unit, server)
+                    return reign.look(ctx, cluster, server)
+                return standby.look(ctx, cluster, unit, server)
             except (PacemakerError, JournalError, Refused) as error:
                 # The cluster's trouble, not the server's: failing the server for it would add one trouble to the other.
                 ctx.log("warning", f"the server is well, but its standing could not be kept up to date: {error}")
                 return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
     except SqlError as error:
         return _unanswered(ctx, cluster, unit, process, error)
-
-
-def _not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:
-    """The outcome for a healthy, unpromoted instance whose server is not there to be asked."""
-    if not ctx.is_probe:
-        try:
-            cluster.set_score(decide.SCORE_NEVER)
-            cluster.explain(why)
-        except PacemakerError as error:
-            ctx.log("warning", f"the standing could not be kept up to date: {error}")
-    return ocf.SUCCESS
 
 
 def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:
@@ -291,49 +207,11 @@ def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, er
         return ocf.DEGRADED_PROMOTED if ctx.role == "Promoted" else ocf.DEGRADED
     if ctx.role != "Promoted" and unit.state() == "activating":
         # Recovery takes as long as it takes; ending it would only have the next one begin from the start.
-        return _not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
+        return standby.not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
     if ctx.role == "Promoted" and cluster.hand_over(f"killing mariadbd {process.pid}, which does not answer: {error}"):
         unit.kill()
         return _HANDED_OVER
     raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd {process.pid} runs but does not answer: {error}")
-
-
-def _monitor_promoted(ctx: Context, cluster: Cluster, server: Connection) -> int:
-    entry = cluster.journal()
-    recorded = cluster.recorded()
-    setback = decide.setback(entry, recorded, cluster.node)
-    if setback and recorded:
-        # Its replicas are stale until they are proved again: what an old copy says of them may be believed by one that reads it now.
-        seen = entry
-        newest = max(recorded, seen, key=lambda known: known.epoch)
-        entry = newest.promoted(cluster.node, gtid.latest(server.state()), now())
-        cluster.record(entry, seen)
-        ctx.event("record-again", f"{setback}; recorded again as epoch {entry.epoch}")
-    if entry.primary != cluster.node:
-        raise ocf.OcfError(
-            ocf.FAILED_PROMOTED,
-            f"this server is writable, but {entry.primary or 'nobody'} is the recorded primary (epoch {entry.epoch})",
-        )
-    if server.replica() is not None:
-        roles.forget_primary(server)
-    degraded = semisync.tend(ctx, cluster, server, entry)
-    if not _settling(entry):
-        cluster.set_score(decide.SCORE_PRIMARY)
-        cluster.explain(None)
-    if degraded:
-        ctx.log("notice", f"degraded: {degraded}")
-    return ocf.RUNNING_PROMOTED
-
-
-def _monitor_unpromoted(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
-    entry = cluster.journal()
-    wrong = _stand_by(ctx, cluster, unit, server, entry)
-    if wrong and "DIVERGED" in wrong:
-        raise ocf.OcfError(ocf.DEGRADED, wrong)
-    replica = server.replica()
-    if replica is not None and (replica.sql_errno or replica.io_errno in decide.DIVERGENCE_ERRORS):
-        raise ocf.OcfError(ocf.DEGRADED, f"replication is broken: {replica.error}")
-    return ocf.SUCCESS
 
 
 @agent.action("promote", timeout="120s")
@@ -343,7 +221,7 @@ def promote(ctx: Context) -> int:
     mark = held.read(ctx.instance)
     if mark:
         raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {mark.why}")
-    with _sentences(), _login(ctx) as server:
+    with _sentences(), sql.own(ctx) as server:
         return roles.promote(ctx, cluster, unit, server)
 
 
@@ -356,7 +234,7 @@ def demote(ctx: Context) -> int:
         return ocf.SUCCESS
     with _sentences():
         try:
-            with _login(ctx) as server:
+            with sql.own(ctx) as server:
                 return roles.demote(ctx, cluster, unit, server)
         except SqlError as error:
             ctx.event("demote.killed", f"killing a server that cannot be asked to become read-only: {error}")
@@ -371,35 +249,25 @@ def notify(ctx: Context) -> int:
     unit, cluster = Unit(ctx), Cluster(ctx)
     if step not in ("pre-promote", "post-promote", "post-start") or unit.process() is None:
         return ocf.SUCCESS
-    with _sentences(), _login(ctx) as server:
+    with _sentences(), sql.own(ctx) as server:
         if server.writable():
             return ocf.SUCCESS
         entry = cluster.journal()
         if step == "pre-promote":
-            _publish_received(cluster, server, entry)
+            standby.publish_received(cluster, server, entry)
         elif step == "post-promote":
             if cluster.node not in ctx.notify.promote:
                 wrong = replication.follow(ctx, server, ctx.notify.promote[0]) if ctx.notify.promote else None
                 if wrong:
                     ctx.log("warning", wrong)
-        elif not _settling(entry):
+        elif not entry.settling(now()):
             roles.refresh(ctx, cluster, unit, server, entry)
     return ocf.SUCCESS
-
-
-def _publish_received(cluster: Cluster, server: Connection, entry: Journal) -> None:
-    """With several replicas in sync an election needs every one's received position; the IO thread stops so that it is final."""
-    replica = server.replica()
-    if replica is None or len(entry.sync) < 2:
-        return
-    server.run("STOP SLAVE IO_THREAD")
-    replica = server.replica() or replica
-    cluster.publish_for_epoch("received", entry.epoch, gtid.latest(replica.received, replica.applied))
 
 
 @agent.action("validate-all", timeout="20s")
 def validate(ctx: Context) -> int:
     """Check that the server could be started here."""
     _require(ctx)
-    _version(ctx)
+    Unit(ctx).version()
     return ocf.SUCCESS

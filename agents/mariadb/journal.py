@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 1
+_SETTLE = 5.0  # seconds
 
 
 class JournalError(ValueError):
@@ -42,6 +43,10 @@ class Journal(NamedTuple):
     def in_sync(self, node: str, incarnation: str) -> bool:
         """Tell whether this life of ``node``'s server was proved to hold every acknowledged write."""
         return bool(incarnation) and self.sync.get(node) == incarnation
+
+    def settling(self, now: float) -> bool:
+        """Tell whether a promotion is so fresh that scores are left alone: a change aborts the transition that brings the address."""
+        return self.by == "promote" and 0 <= now - self.at < _SETTLE
 
     def promoted(self, node: str, gtid: str, now: float) -> Journal:
         """The record for a promotion of ``node`` at ``gtid``: every peer is stale from here on."""

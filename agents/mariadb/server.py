@@ -12,6 +12,7 @@ import pwd
 import time
 
 from hafailover.agents import ocf
+from hafailover.agents.mariadb import decide
 from hafailover.agents.ocf import Context
 from hafailover.agents.record import NamedTuple
 
@@ -93,6 +94,18 @@ class Unit:
         return (
             self._ctx.run(["systemctl", "show", "-P", "ActiveState", self.name], timeout=10).out.strip() or "inactive"
         )
+
+    def version(self) -> tuple[int, ...]:
+        """The server program's version; OcfError when it is none, or one that is not supported."""
+        printed = self._ctx.run([self._ctx.params["binary"], "--version"], timeout=10).out
+        try:
+            version = decide.parse_version(printed)
+        except ValueError as error:
+            raise ocf.OcfError(ocf.ERR_INSTALLED, f"{self._ctx.params['binary']}: {error}") from None
+        unsupported = decide.unsupported_version(version)
+        if unsupported:
+            raise ocf.OcfError(ocf.ERR_INSTALLED, unsupported)
+        return version
 
     def start(self, options: tuple[str, ...]) -> None:
         """Start the server and return when logins work; OcfError with the end of the error log otherwise."""

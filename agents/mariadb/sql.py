@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from hafailover.agents.ocf import Context
+
 TOO_MANY_CONNECTIONS = 1040
 STATEMENT_TIMEOUT = 1969
 _WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave"
@@ -133,6 +135,11 @@ class Connection:
             "AND user NOT IN ('system user', 'event_scheduler') AND command NOT IN ('Binlog Dump', 'Daemon')"
         )
         return tuple(int(row["id"]) for row in rows)
+
+
+def own(ctx: Context) -> Connection:
+    """Log in to this node's server, with the patience that one look at it may take."""
+    return local(ctx.params["socket"], ctx.deadline.bound(ctx.params["patience"]))
 
 
 def local(socket: str, timeout: float) -> Connection:

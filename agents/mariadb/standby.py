@@ -1,0 +1,68 @@
+"""An unpromoted instance: it follows the recorded primary, and its score says whether it may succeed it."""
+
+from __future__ import annotations
+
+from hafailover.agents import ocf
+from hafailover.agents.mariadb import decide, gtid, replication, roles
+from hafailover.agents.mariadb.cluster import Cluster, now
+from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.nodes import addresses
+from hafailover.agents.mariadb.server import Unit
+from hafailover.agents.mariadb.sql import Connection
+from hafailover.agents.ocf import Context
+from hafailover.crm.pacemaker import PacemakerError
+
+
+def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
+    """Keep a running replica replicating and its score true; return the monitor's OCF code, or OcfError when it is degraded."""
+    entry = cluster.journal()
+    wrong = stand_by(ctx, cluster, unit, server, entry)
+    if wrong and "DIVERGED" in wrong:
+        raise ocf.OcfError(ocf.DEGRADED, wrong)
+    replica = server.replica()
+    if replica is not None and (replica.sql_errno or replica.io_errno in decide.DIVERGENCE_ERRORS):
+        raise ocf.OcfError(ocf.DEGRADED, f"replication is broken: {replica.error}")
+    return ocf.SUCCESS
+
+
+def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> str | None:
+    """Follow the recorded primary if that is needed, then set the score; return what is wrong with this replica, or None."""
+    wrong = None
+    if entry.primary not in ("", cluster.node):
+        replica = server.replica()
+        address = addresses(ctx.params["nodes"]).get(entry.primary)
+        stopped = replica is not None and replica.io == "No" and not replica.sql and not replica.error
+        if replica is None or replica.source != address or stopped:
+            wrong = replication.follow(ctx, server, entry.primary)
+        else:
+            wrong = decide.broken_replication(replica)
+    if wrong:
+        cluster.set_score(decide.SCORE_NEVER)
+        cluster.explain(wrong)
+        return wrong
+    if not entry.epoch:
+        cluster.keep_published("position", "1:" + server.state())
+    if not entry.settling(now()):
+        roles.refresh(ctx, cluster, unit, server, entry)
+    return None
+
+
+def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:
+    """The outcome for a healthy, unpromoted instance whose server is not there to be asked."""
+    if not ctx.is_probe:
+        try:
+            cluster.set_score(decide.SCORE_NEVER)
+            cluster.explain(why)
+        except PacemakerError as error:
+            ctx.log("warning", f"the standing could not be kept up to date: {error}")
+    return ocf.SUCCESS
+
+
+def publish_received(cluster: Cluster, server: Connection, entry: Journal) -> None:
+    """With several replicas in sync an election needs every one's received position; the IO thread stops so that it is final."""
+    replica = server.replica()
+    if replica is None or len(entry.sync) < 2:
+        return
+    server.run("STOP SLAVE IO_THREAD")
+    replica = server.replica() or replica
+    cluster.publish_for_epoch("received", entry.epoch, gtid.latest(replica.received, replica.applied))
