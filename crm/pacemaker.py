@@ -6,6 +6,8 @@ deadline, a command by its own). Behaviour relied on was seen with Pacemaker 2.1
 
 from __future__ import annotations
 
+from hafailover.agents.record import NamedTuple
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +31,14 @@ if TYPE_CHECKING:
 _NOT_FOUND = (105, 6)  # CRM_EX_NOSUCH, and errno ENXIO as older tools report it
 _CONFIG = 78  # attrd_updater's exit code for an attribute that nobody has set, among other things
 _XML_ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("\n", "&#10;"))
+
+
+class View(NamedTuple):
+    """One reading of the CIB: a property's ``value`` (None if unset), the nodes that have ``joined``, those that are known to be off."""
+
+    value: str | None
+    joined: frozenset[str]
+    clean_down: frozenset[str]
 
 
 class PacemakerError(Exception):
@@ -61,14 +71,34 @@ class Pacemaker:
 
         ``crm_node -p`` names a node as soon as its Corosync runs: what such a node knows has not been heard yet.
         """
-        found = set()
-        for element in self._tool(["cibadmin", "-Q", "-n", "-A", "//node_state"], absent="").split("<node_state ")[1:]:
+        return self.view("", "").joined
+
+    def clean_down(self) -> frozenset[str]:
+        """Names of the nodes that are known to be off: fenced, or shut down in order."""
+        return self.view("", "").clean_down
+
+    def view(self, group: str, name: str) -> View:
+        """The members and the property ``name`` of the set ``group``, from one reading of this node's copy of the CIB."""
+        xpath = f"//node_state | //nvpair[@id='{group}-{name}']"
+        text = self._tool(["cibadmin", "-Q", "-n", "-A", xpath], absent="")
+        states = {}
+        for element in text.split("<node_state ")[1:]:
             state = dict(pair.split("=", 1) for pair in _quoted_pairs(element.partition(">")[0]))
-            # From 2.1.7 on crmd is the time since which it is online, 0 when it is not.
-            online = state.get("crmd", "") == "online" or state.get("crmd", "0").strip("0").isdigit()
-            if online and state.get("join") == "member":
-                found.add(state.get("uname", ""))
-        return frozenset(found)
+            states[state.get("uname", "")] = state
+        return View(
+            value=_value(text.partition("<nvpair ")[2]),
+            joined=frozenset(
+                node for node, state in states.items() if _online(state) and state.get("join") == "member"
+            ),
+            clean_down=frozenset(
+                node for node, state in states.items() if not _online(state) and state.get("expected") == "down"
+            ),
+        )
+
+    def two_node(self) -> bool:
+        """Tell whether Corosync gives both halves of a split quorum (``two_node: 1``)."""
+        text = self._tool(["corosync-cmapctl", "-g", "runtime.votequorum.two_node"], absent="")
+        return text.rpartition("=")[2].strip() == "1"
 
     def score(self, resource: str, node: str) -> int | None:
         """The promotion score of ``resource`` on ``node``, or None."""
@@ -112,12 +142,9 @@ class Pacemaker:
         answer = self._run(["cibadmin", "-Q", "-N", node, "-A", xpath], timeout=timeout)
         if answer.rc in _NOT_FOUND:
             return None
-        _, marker, after = answer.out.partition(' value="')
-        if answer.rc != 0 or not marker:
+        value = _value(answer.out) if answer.rc == 0 else None
+        if value is None:
             raise PacemakerError(f"{node} does not show its copy of the CIB (cibadmin: {answer.rc})")
-        value = after.split('"', 1)[0]
-        for plain, escaped in reversed(_XML_ESCAPES):
-            value = value.replace(escaped, plain)
         return value
 
     def write_property(self, group: str, name: str, value: str, weight: int = 1) -> None:
@@ -138,6 +165,22 @@ class Pacemaker:
     def report_failure(self, resource: str, node: str) -> None:
         """Tell Pacemaker that ``resource`` has failed on ``node`` instead of waiting for the next monitor."""
         self._tool(["crm_resource", "--fail", "-r", resource, "-N", node])
+
+
+def _value(element: str) -> str | None:
+    """The value that an nvpair's text says, or None."""
+    _, marker, after = element.partition(' value="')
+    if not marker:
+        return None
+    value = after.split('"', 1)[0]
+    for plain, escaped in reversed(_XML_ESCAPES):
+        value = value.replace(escaped, plain)
+    return value
+
+
+def _online(state: Mapping[str, str]) -> bool:
+    """Whether a node_state says that the node's controller runs; from 2.1.7 on it says since when, 0 when it does not."""
+    return state.get("crmd", "") == "online" or state.get("crmd", "0").strip("0").isdigit()
 
 
 def _quoted_pairs(line: str) -> list[str]:

@@ -80,6 +80,7 @@ def _service(
                     journal=entry,
                     incarnation=alive,
                     reigns=reigns,
+                    lives=incarnations,
                     replica=_WORKING,
                     state="",
                     positions=dict.fromkeys(nodes, ""),

@@ -226,6 +226,7 @@ def _standing(status: Status, service: Service, one: Instance, answers: Answers)
         journal=service.journal,
         incarnation=one.incarnation,
         reigns=service.reigns,
+        lives={instance.node: instance.incarnation for instance in service.instances},
         replica=answer.replica if answer and not answer.error else working,
         state=answer.state if answer and not answer.error else "",
         positions=dict.fromkeys(heard, ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from hafailover.agents import __version__, ocf
-from hafailover.agents.mariadb import held, outside, reign, replication, roles, sql, standby
+from hafailover.agents.mariadb import held, life, outside, reign, replication, roles, sql, standby, tender
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.nodes import addresses
@@ -92,7 +92,7 @@ agent.parameter(
 agent.parameter(
     "stall",
     type="time",
-    default="2s",
+    default="1s",
     check=_positive,
     shortdesc="Longest stall",
     longdesc="How long commits may wait for a replica that does not answer before it is marked stale and the primary goes on alone.",
@@ -155,7 +155,7 @@ def stop(ctx: Context) -> int:
     if process is None:
         return ocf.SUCCESS
     try:
-        with sql.own(ctx) as server:
+        with tender.end(ctx), sql.own(ctx) as server:
             if server.writable():
                 roles.demote(ctx, cluster, unit, server)
     except (SqlError, PacemakerError, JournalError, ocf.OcfError) as error:
@@ -182,11 +182,11 @@ def monitor(ctx: Context) -> int:
         with sql.own(ctx) as server:
             writable = server.writable()
             if ctx.is_probe:
-                return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
+                return reign.found(cluster) if writable else ocf.SUCCESS
             if not outside.saved(ctx):  # Pacemaker came back to a server that had gone on
                 outside.save(ctx)
             try:
-                cluster.keep_published("incarnation", process.incarnation)
+                cluster.keep_published("incarnation", life.of(process, server))
                 if writable:
                     return reign.look(ctx, cluster, server)
                 return standby.look(ctx, cluster, unit, server)
@@ -232,7 +232,7 @@ def demote(ctx: Context) -> int:
     if unit.process() is None:
         # Success without touching the score: another code makes Pacemaker stop and start this instance before it promotes the peer.
         return ocf.SUCCESS
-    with _sentences():
+    with _sentences(), tender.end(ctx):
         try:
             with sql.own(ctx) as server:
                 return roles.demote(ctx, cluster, unit, server)
@@ -257,7 +257,7 @@ def notify(ctx: Context) -> int:
             standby.publish_received(cluster, server, entry)
         elif step == "post-promote":
             if cluster.node not in ctx.notify.promote:
-                wrong = replication.follow(ctx, server, ctx.notify.promote[0]) if ctx.notify.promote else None
+                wrong = replication.follow(ctx, cluster, server, ctx.notify.promote[0]) if ctx.notify.promote else None
                 if wrong:
                     ctx.log("warning", wrong)
         elif not entry.settling(now()):

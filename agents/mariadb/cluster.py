@@ -6,6 +6,7 @@ score alone is not, it is Pacemaker's.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
@@ -20,14 +21,46 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hafailover.crm.pacemaker import View
+
 JOURNAL = "journal"
 _PROMOTION_WEIGHT = 2
 _HAND_OVER = 10.0  # seconds in which Pacemaker has surely begun to demote a primary that gave up its role
-_PEER_COPY_TIMEOUT = 3.0  # seconds; a member that takes longer will leave the membership, and then does not matter
+_PEER_COPY_TIMEOUT = (
+    10.0  # seconds; a member that does not answer leaves the membership in less, and then does not matter
+)
+_PEER_COPY_TURN = 0.25
 
 
 class Refused(Exception):
     """The cluster does not let this be recorded; the message is the reason. Nothing may be done that relied on it."""
+
+
+class _Writing:
+    """``with`` it, be the only process of this node that writes the journal; its value is False when another one is. May be nested."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = -1
+        self._depth = 0
+        self._alone = False
+
+    def __enter__(self) -> bool:
+        self._depth += 1
+        if self._depth == 1:
+            os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._alone = True
+            except BlockingIOError:
+                self._alone = False
+        return self._alone
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            os.close(self._file)
 
 
 class Cluster:
@@ -41,6 +74,7 @@ class Cluster:
         self._group = f"hafailover-{ctx.instance}"
         self._recorded = f"{RUN_DIR}/{ctx.instance}.journal"
         self._nodes = tuple(addresses(ctx.params["nodes"]))
+        self.writing = _Writing(f"{RUN_DIR}/{ctx.instance}.journal.lock")
 
     def _run(self, argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> Result:
         # With this variable in its environment attrd_updater --query --all answers for this node alone (2.1.5): a peer's
@@ -62,37 +96,74 @@ class Cluster:
         A primary that is being cut off can get one such write into its own copy, too late to be seen by the others; a promotion
         weighs twice as much, so that this copy never wins over the successor's.
         """
-        before = self.pacemaker.quorate()
-        if not before:
-            raise Refused("this partition has no quorum")
-        conflict = decide.record_conflict(base, self._copies())
-        if conflict:
-            raise Refused(conflict)
-        weight = _PROMOTION_WEIGHT if entry.by == "promote" else 1
-        self.pacemaker.write_property(self._group, JOURNAL, journal.write(entry), weight)
-        after = self.pacemaker.quorate()
-        refusal = decide.release_refusal(entry, self.node, before, after, self._copies())
-        if refusal:
-            raise Refused(refusal)
-        os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
-        with open(self._recorded + ".new", "w") as file:
-            file.write(journal.write(entry))
-        os.rename(self._recorded + ".new", self._recorded)
-        if entry.by == "promote":
-            self.publish("reign", str(entry.epoch))
+        with self.writing as alone:
+            if not alone:
+                raise Refused("another process of this node is writing the journal")
+            before = self.pacemaker.quorate()
+            if not before:
+                raise Refused("this partition has no quorum")
+            conflict = decide.record_conflict(base, self._copies(self._view()))
+            if conflict:
+                raise Refused(conflict)
+            promotion = entry.by == "promote"
+            if promotion:
+                # Before the write: one that lands unseen must not be undone by an old copy of the CIB that nobody recognizes as such.
+                self.publish("reign", str(entry.epoch))
+            self.pacemaker.write_property(
+                self._group, JOURNAL, journal.write(entry), _PROMOTION_WEIGHT if promotion else 1
+            )
+            after = self.pacemaker.quorate()
+            view = self._view()
+            copies = self._copies(view)
+            refusal = decide.release_refusal(entry, self.node, before, after, copies) or self._still_up(view)
+            if refusal:
+                if promotion and all(copy == base for copy in copies.values()):
+                    self.publish("reign", str(base.epoch if base.primary == self.node else 0))
+                raise Refused(refusal)
+            with open(self._recorded + ".new", "w") as file:
+                file.write(journal.write(entry))
+            os.rename(self._recorded + ".new", self._recorded)
 
-    def _copies(self) -> dict[str, Journal]:
+    def _view(self) -> View:
+        return self.pacemaker.view(self._group, JOURNAL)
+
+    def _still_up(self, view: View) -> str | None:
+        """Say which lost node could yet be promoted on its own copy, or None.
+
+        With ``two_node`` both halves of a split have quorum, and fencing alone decides which of them goes on.
+        """
+        lost = frozenset(self._nodes) - view.joined
+        if lost - view.clean_down and self.pacemaker.two_node():
+            return f"{', '.join(sorted(lost - view.clean_down))} is lost and not yet fenced"
+        return None
+
+    def _copies(self, view: View) -> dict[str, Journal]:
         """The journal in each member's copy of the CIB; Refused when one of them cannot be read."""
-        members = self.pacemaker.joined()
         try:
-            copies = {self.node: self.journal()}
+            copies = {self.node: journal.read(view.value)}
             for name in self._nodes:
-                if name != self.node and name in members:
-                    text = self.pacemaker.property_on(name, self._group, JOURNAL, _PEER_COPY_TIMEOUT)
-                    copies[name] = journal.read(text)
+                if name != self.node and name in view.joined:
+                    copy = self._copy_of(name)
+                    if copy is not None:
+                        copies[name] = copy
         except (JournalError, PacemakerError) as error:
             raise Refused(str(error)) from None
         return copies
+
+    def _copy_of(self, name: str) -> Journal | None:
+        """The journal in the copy of ``name``, or None as soon as it is no member any more.
+
+        A node that has just died is a member for some seconds more, and commits may wait for this answer: so it is asked in short turns.
+        """
+        end = time.monotonic() + _PEER_COPY_TIMEOUT
+        while True:
+            try:
+                return journal.read(self.pacemaker.property_on(name, self._group, JOURNAL, _PEER_COPY_TURN))
+            except PacemakerError:
+                if time.monotonic() > end:
+                    raise
+            if name not in self.pacemaker.joined():
+                return None
 
     def recorded(self) -> Journal | None:
         """What this node itself last recorded since it booted, or None."""
@@ -101,6 +172,17 @@ class Cluster:
                 return journal.read(file.read())
         except (OSError, JournalError):
             return None
+
+    def recorded_at(self) -> float:
+        """When that was, as Unix time; 0 if never."""
+        try:
+            return os.stat(self._recorded).st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def has_several_replicas(self) -> bool:
+        """Whether one of several replicas can acknowledge a commit."""
+        return len(self._nodes) > 2
 
     # -- what dies with the node -----------------------------------------------------------------------------------
 
@@ -124,6 +206,10 @@ class Cluster:
             if at == str(epoch):
                 found[node] = position
         return found
+
+    def is_admitted(self, primary: str, life: str) -> bool:
+        """Tell whether ``primary`` counts on acknowledgements of this ``life`` of a server (see ``regain``)."""
+        return life in self.published("admitted").get(primary, "").split(",")
 
     def reigns(self) -> dict[str, int]:
         """The epoch whose primary each node became and since when it has not left the cluster."""

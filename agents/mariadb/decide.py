@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from hafailover.agents.mariadb import gtid
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.life import may_acknowledge
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -62,7 +63,7 @@ class Standing(NamedTuple):
 
     node: this node. nodes: all data nodes in the topology's order. online: those of them that are members now.
     quorate: whether this partition has quorum. journal: as read from the CIB. incarnation: of this node's server.
-    reigns: node → the epoch whose primary it became, gone when it leaves the cluster. replica: None when
+    reigns: node → the epoch whose primary it became, gone when it leaves the cluster. lives: node → life, as published. replica: None when
     replication is not configured. state: own ``@@gtid_binlog_state`` joined with ``@@gtid_slave_pos``. positions: what each data node has
     published for an election (received position; on a first start its whole state).
     """
@@ -74,6 +75,7 @@ class Standing(NamedTuple):
     journal: Journal
     incarnation: str
     reigns: Mapping[str, int]
+    lives: Mapping[str, str]
     replica: Replica | None
     state: str
     positions: Mapping[str, str]
@@ -85,7 +87,8 @@ def standing_refusal(facts: Standing) -> str | None:
     if not facts.quorate:
         return "this partition has no quorum"
     for name, epoch in facts.reigns.items():
-        if epoch > journal.epoch:
+        # This node's own may be of a promotion that was refused; what it wrote since is here in any case.
+        if epoch > journal.epoch and name != facts.node:
             return (
                 f"{name} was promoted in epoch {epoch}, but the journal is of epoch {journal.epoch}: an older copy won"
             )
@@ -93,6 +96,8 @@ def standing_refusal(facts: Standing) -> str | None:
         return _first_primary_refusal(facts)
     if journal.primary == facts.node:
         return _last_primary_refusal(facts)
+    if facts.replica is not None and (facts.replica.sql_errno or not facts.replica.sql):
+        return broken_replication(facts.replica)
     if not journal.in_sync(facts.node, facts.incarnation):
         return (
             f"STALE: {journal.primary} was primary last and has not confirmed that this server holds "
@@ -100,8 +105,6 @@ def standing_refusal(facts: Standing) -> str | None:
         )
     if facts.replica is None:
         return "replication is not configured, so what was received cannot be proved"
-    if facts.replica.sql_errno or not facts.replica.sql:
-        return broken_replication(facts.replica)
     return errant(facts.state, facts.replica.applied)
 
 
@@ -157,10 +160,12 @@ def _last_primary_refusal(facts: Standing) -> str | None:
 
 def _election_refusal(facts: Standing, replica: Replica) -> str | None:
     """With several replicas one acknowledgement releases a commit: every one in sync must be heard and none may hold more."""
-    for peer in facts.journal.sync:
+    for peer, life in facts.journal.sync.items():
         if peer in (facts.node, facts.journal.primary):
             continue
         theirs = facts.positions.get(peer)
+        if theirs is not None and facts.lives.get(peer) != life:
+            return f"{peer} has restarted since it was recorded in sync, and may have lost an acknowledged write that it alone had"
         if peer not in facts.online or theirs is None:
             return f"{peer} may hold an acknowledged write that this server does not and has not published its position"
         if not gtid.reached(gtid.latest(replica.received, replica.applied), theirs):
@@ -264,12 +269,20 @@ def divergence(own_state: str, primary_state: str, primary: str) -> str | None:
     return f"DIVERGED: holds {gtid.text(extra)}, which {primary} does not; the data is kept and must be looked at"
 
 
+RECONNECT = 0.3  # seconds: a replica that reconnects within this is not called lost
+
+
 class SemiSync(NamedTuple):
-    """The primary's semi-sync state. clients: connected semi-sync replicas. stalled: age in seconds of the oldest commit that waits."""
+    """The primary's semi-sync state, times in seconds.
+
+    enforcing: commits wait for acknowledgements. clients: connected semi-sync replicas. waiting: whether a commit waits (servers count
+    one for many). alone: how long no replica has been connected. stalled: age of the oldest commit that waits.
+    """
 
     enforcing: bool
     clients: int
     waiting: int
+    alone: float
     stalled: float
 
 
@@ -280,7 +293,7 @@ def degrade_reason(semi: SemiSync, patience: float) -> str | None:
     """
     if not semi.enforcing:
         return None
-    if semi.clients == 0:
+    if semi.clients == 0 and semi.alone >= min(RECONNECT, patience):
         return "no replica is connected"
     if semi.stalled > patience:
         return f"a commit has waited {semi.stalled:.1f} s for a replica (limit {patience:g} s)"
@@ -361,3 +374,19 @@ def regain_refusal(peer: Peer, primary_position: str) -> str | None:
     if not gtid.reached(gtid.latest(peer.replica.received, peer.replica.applied), primary_position):
         return f"is {gtid.behind(peer.replica.applied, primary_position)} transactions behind"
     return None
+
+
+def acknowledging(lives: Mapping[str, str], peers: frozenset[str]) -> dict[str, str]:
+    """The peers that may acknowledge commits, of those that have published their lives: node → life."""
+    return {name: life for name, life in lives.items() if name in peers and may_acknowledge(life)}
+
+
+def still_counted(
+    sync: Mapping[str, str], published: Mapping[str, str], current: Mapping[str, str], clean_down: frozenset[str]
+) -> dict[str, str]:
+    """Which lives ``sync`` must name: the ``current`` ones, and those that have left the cluster without being known to be over.
+
+    A node that lost its membership can go on receiving and acknowledging until it is fenced, so only a node that is ``clean_down`` is out.
+    """
+    lost = {name: life for name, life in sync.items() if name not in published and name not in clean_down}
+    return {**lost, **current}

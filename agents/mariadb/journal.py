@@ -56,9 +56,9 @@ class Journal(NamedTuple):
         """The record after which the primary may acknowledge writes that ``peers`` do not hold."""
         return self._replace(sync={k: v for k, v in self.sync.items() if k not in peers}, at=int(now), by="degrade")
 
-    def regained(self, peer: str, incarnation: str, now: float) -> Journal:
-        """The record after ``peer`` was proved to hold everything that was ever acknowledged."""
-        return self._replace(sync={**self.sync, peer: incarnation}, at=int(now), by="regain")
+    def regained(self, lives: Mapping[str, str], now: float) -> Journal:
+        """The record after one of ``lives`` was proved to hold everything so far, and nobody else can acknowledge: node → life."""
+        return self._replace(sync=dict(lives), at=int(now), by="regain")
 
 
 NONE = Journal(epoch=0, primary="", gtid="", sync={}, at=0, by="")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, sql
+from hafailover.agents.mariadb import decide, gtid, life, sql
+from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.decide import Peer
 from hafailover.agents.mariadb.nodes import addresses
+from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Context
 from hafailover.agents.record import NamedTuple
 
+_ADMISSION = 4.0  # seconds to wait for the primary's answer; the next monitor asks again
+_ADMISSION_LOOK = 0.2
 PEER_TIMEOUT = 3.0  # seconds; a peer that takes longer is asked again by the next monitor
 
 
@@ -56,7 +61,7 @@ def connect(ctx: Context, node: str) -> Connection:
     return sql.remote(addresses(ctx.params["nodes"])[node], ctx.params["port"], account.user, account.password, timeout)
 
 
-def follow(ctx: Context, server: Connection, primary: str) -> str | None:
+def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> str | None:
     """Make ``server`` (this node's) replicate from ``primary``; return the reason when it must not or cannot yet.
 
     Both settings below must hold when replication starts: recovery may have truncated transactions of this server's own that the
@@ -95,8 +100,27 @@ def follow(ctx: Context, server: Connection, primary: str) -> str | None:
         account.user,
         account.password,
     )
-    server.run("START SLAVE")
+    server.run("START SLAVE SQL_THREAD")
     ctx.event("follow", f"replicating from {primary} ({address})", peer=primary)
+    return receive(ctx, cluster, server, primary)
+
+
+def receive(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> str | None:
+    """With the SQL thread running, publish this new life and begin to receive; return the reason when that must wait.
+
+    With several replicas an acknowledgement of this one could release a commit before the primary has it recorded: it waits to be admitted.
+    """
+    process = Unit(ctx).process()
+    if process is None:
+        return "the server has ended"
+    this_life = life.of(process, server)
+    cluster.keep_published("incarnation", this_life)
+    end = time.monotonic() + ctx.deadline.bound(_ADMISSION)
+    while len(addresses(ctx.params["nodes"])) > 2 and not cluster.is_admitted(primary, this_life):
+        if time.monotonic() > end:
+            return f"waiting until {primary} counts on this server's acknowledgements"
+        time.sleep(_ADMISSION_LOOK)
+    server.run("START SLAVE IO_THREAD")
     return None
 
 

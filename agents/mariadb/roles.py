@@ -6,7 +6,7 @@ import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, replication, semisync, sql
+from hafailover.agents.mariadb import decide, gtid, life, replication, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
@@ -47,8 +47,9 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         online=online & frozenset(nodes),
         quorate=True if hint else cluster.pacemaker.quorate(),
         journal=journal,
-        incarnation=process.incarnation if process else "",
+        incarnation=life.of(process, server) if process else "",
         reigns=cluster.reigns() if alone or not hint else {},
+        lives=cluster.published("incarnation") if not hint and set(journal.sync) - {cluster.node} else {},
         replica=replica,
         state=state,
         positions=positions,

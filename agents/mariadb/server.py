@@ -35,7 +35,7 @@ class Process(NamedTuple):
 
     @property
     def incarnation(self) -> str:
-        """A name for this one life of the server, different after every restart and every boot."""
+        """``boot.pid.start``: a name for this one run of the server, different after every restart and every boot."""
         with open("/proc/sys/kernel/random/boot_id") as file:
             boot = file.read(4)
         return f"{boot}.{self.pid}.{self.started}"

@@ -105,13 +105,14 @@ class Connection:
         return bool(self.row("SELECT @@global.rpl_semi_sync_slave_enabled AS v")["v"])
 
     def semi_sync(self) -> SemiSync:
-        """The primary's side of semi-sync; ``stalled`` is left 0, it takes two looks (see ``waiters``)."""
+        """The primary's side of semi-sync; the two times are left 0, they take two looks."""
         status = {r["Variable_name"]: r["Value"] for r in self.rows("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_master%'")}
         enabled = bool(self.row("SELECT @@global.rpl_semi_sync_master_enabled AS v")["v"])
         return SemiSync(
             enforcing=enabled,
             clients=int(status["Rpl_semi_sync_master_clients"]),
             waiting=int(status["Rpl_semi_sync_master_wait_sessions"]),
+            alone=0.0,
             stalled=0.0,
         )
 
@@ -127,6 +128,10 @@ class Connection:
         """Ids of the connections over which replicas read the binary log."""
         rows = self.rows("SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'")
         return frozenset(int(row["id"]) for row in rows)
+
+    def sql_thread(self) -> int:
+        """Id of the replication's SQL thread, another one after each start; 0 when it does not run."""
+        return int(self.row("SELECT id FROM information_schema.processlist WHERE command = 'Slave_SQL'").get("id", 0))
 
     def client_sessions(self) -> tuple[int, ...]:
         """Ids of the sessions that could write: everybody but this one, the server's own threads and replicas' dump threads."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, sql, standby
+from hafailover.agents.mariadb import decide, life, sql, standby
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import SqlError
@@ -34,7 +34,7 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd ended right after it became ready; see its journal")
     with sql.own(ctx) as server:
         server.run("SET GLOBAL read_only=ON")
-        cluster.keep_published("incarnation", process.incarnation)
+        cluster.keep_published("incarnation", life.of(process, server))
         try:
             standby.stand_by(ctx, cluster, unit, server, entry)
         except (SqlError, PacemakerError) as error:

@@ -55,7 +55,7 @@ class MariaDB(ServiceType):
         "binary": path("the server program; /usr/sbin/mariadbd when not given"),
         "user": text("system user the server runs as", default="mysql", pattern=r"^[a-z_][a-z0-9_-]{0,31}$"),
         "stall": duration(
-            "how long a commit may wait for a replica before the replica is given up; 2 s when not given"
+            "how long a commit may wait for a replica before the replica is given up; 1 s when not given"
         ),
         "patience": duration(
             "how long the server may take to answer one look before it counts as hung; 5 s when not given"

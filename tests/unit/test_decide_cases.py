@@ -44,7 +44,7 @@ def replica(words: list[str]) -> decide.Replica:
 def standing(lines: list[str]) -> decide.Standing:
     known: dict[str, Any] = {
         "nodes": ("db1", "db2"), "online": frozenset(), "quorate": True, "journal": journal.NONE,
-        "incarnation": None, "reigns": {}, "replica": None, "state": None, "positions": {},
+        "incarnation": None, "reigns": {}, "lives": {}, "replica": None, "state": None, "positions": {},
     }  # fmt: skip
     for line in lines:
         word, _, rest = line.partition(" ")
@@ -66,10 +66,15 @@ def standing(lines: list[str]) -> decide.Standing:
         elif word == "reign":
             name, _, epoch = rest.partition(" ")
             known["reigns"][name] = int(epoch)
+        elif word == "life":
+            name, _, life = rest.partition(" ")
+            known["lives"][name] = life
         elif word in ("state", "incarnation"):
             known[word] = rest
         else:
             raise AssertionError(f"unknown fact {line!r}")
+    # A peer that is not said to have another life is the one that the journal names.
+    known["lives"] = {**known["journal"].sync, **known["lives"]}
     if known["incarnation"] is None:
         known["incarnation"] = "b.2.2"
     if known["state"] is None:

@@ -57,11 +57,29 @@ def test_versions() -> None:
 
 
 def test_degrade_only_for_a_reason() -> None:
-    assert decide.degrade_reason(SemiSync(True, 1, 0, 0.0), 2.0) is None
-    assert decide.degrade_reason(SemiSync(True, 1, 1, 1.9), 2.0) is None
-    assert "waited 2.1 s" in (decide.degrade_reason(SemiSync(True, 1, 1, 2.1), 2.0) or "")
-    assert decide.degrade_reason(SemiSync(True, 0, 0, 0.0), 2.0) == "no replica is connected"
-    assert decide.degrade_reason(SemiSync(False, 0, 0, 0.0), 2.0) is None
+    assert decide.degrade_reason(SemiSync(True, 1, 0, 0.0, 0.0), 2.0) is None
+    assert decide.degrade_reason(SemiSync(True, 1, 1, 0.0, 1.9), 2.0) is None
+    assert "waited 2.1 s" in (decide.degrade_reason(SemiSync(True, 1, 1, 0.0, 2.1), 2.0) or "")
+    assert decide.degrade_reason(SemiSync(True, 0, 0, 0.5, 0.0), 2.0) == "no replica is connected"
+    assert decide.degrade_reason(SemiSync(False, 0, 0, 9.0, 0.0), 2.0) is None
+
+
+def test_a_replica_that_reconnects_is_not_lost_unless_the_topology_is_less_patient() -> None:
+    assert decide.degrade_reason(SemiSync(True, 0, 1, 0.2, 0.2), 2.0) is None
+    assert decide.degrade_reason(SemiSync(True, 0, 1, 0.2, 0.2), 0.1) == "no replica is connected"
+
+
+def test_who_may_acknowledge_and_who_still_counts() -> None:
+    lives = {"db1": "a.1.1", "db2": "b.2.2.31", "db3": "c.3.3"}
+    assert decide.acknowledging(lives, frozenset({"db2", "db3"})) == {"db2": "b.2.2.31"}
+    sync = {"db2": "b.2.2.31", "db3": "c.3.3.40"}
+    # Its node has left the cluster and may go on receiving until it is fenced.
+    assert decide.still_counted(sync, {"db2": "b.2.2.31"}, {"db2": "b.2.2.31"}, frozenset()) == sync
+    assert decide.still_counted(sync, {"db2": "b.2.2.31"}, {"db2": "b.2.2.31"}, frozenset({"db3"})) == {
+        "db2": "b.2.2.31"
+    }
+    # It is there and says that it does not receive any more.
+    assert decide.still_counted(sync, lives, {"db2": "b.2.2.31"}, frozenset()) == {"db2": "b.2.2.31"}
 
 
 @pytest.mark.parametrize(("before", "after"), [(False, True), (True, False), (False, False)])
@@ -145,7 +163,7 @@ def test_a_promotion_makes_every_peer_stale_in_the_same_record() -> None:
     after = ENTRY.promoted("db2", "0-1-60", 5.0)
     assert (after.epoch, after.primary, after.sync) == (4, "db2", {})
     assert ENTRY.degraded(frozenset({"db2"}), 5.0).sync == {}
-    assert ENTRY.regained("db3", "c.1.1", 5.0).sync == {"db2": "b.2.2", "db3": "c.1.1"}
+    assert ENTRY.regained({"db3": "c.1.1"}, 5.0).sync == {"db3": "c.1.1"}
 
 
 @pytest.mark.parametrize(
