@@ -58,6 +58,11 @@ def broken_replication(replica: Replica) -> str | None:
     return None
 
 
+def stopped_receiving(replica: Replica) -> bool:
+    """Tell whether the IO thread does not run and nothing speaks against starting it; stopped, it keeps its last connection's error."""
+    return replica.io == "No" and replica.io_errno in _CONNECTION_ERRORS and not replica.sql_errno
+
+
 class Standing(NamedTuple):
     """What a node knows when the question is whether it may be promoted.
 

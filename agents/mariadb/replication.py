@@ -116,7 +116,7 @@ def receive(ctx: Context, cluster: Cluster, server: Connection, primary: str) ->
     this_life = life.of(process, server)
     cluster.keep_published("incarnation", this_life)
     end = time.monotonic() + ctx.deadline.bound(_ADMISSION)
-    while len(addresses(ctx.params["nodes"])) > 2 and not cluster.is_admitted(primary, this_life):
+    while cluster.has_several_replicas() and not cluster.is_admitted(primary, this_life):
         if time.monotonic() > end:
             return f"waiting until {primary} counts on this server's acknowledgements"
         time.sleep(_ADMISSION_LOOK)

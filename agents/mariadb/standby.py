@@ -31,15 +31,16 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
     if entry.primary not in ("", cluster.node):
         replica = server.replica()
         address = addresses(ctx.params["nodes"]).get(entry.primary)
-        stopped = replica is not None and replica.io == "No" and not replica.error
-        several = len(addresses(ctx.params["nodes"])) > 2
+        stopped = replica is not None and decide.stopped_receiving(replica)
         if replica is None or replica.source != address or (stopped and not replica.sql):
             wrong = replication.follow(ctx, cluster, server, entry.primary)
-        elif several and stopped:  # it was not admitted yet, or its election came to nothing
+        elif (
+            stopped
+        ):  # it was not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
             wrong = replication.receive(ctx, cluster, server, entry.primary)
         else:
             wrong = decide.broken_replication(replica)
-            if several and not replica.sql and replica.io != "No":
+            if cluster.has_several_replicas() and not replica.sql and replica.io != "No":
                 server.run("STOP SLAVE IO_THREAD")  # it would acknowledge commits that it cannot be promoted with
     if wrong:
         cluster.set_score(decide.SCORE_NEVER)

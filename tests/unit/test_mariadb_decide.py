@@ -144,6 +144,14 @@ def test_a_replica_whose_primary_is_gone_is_not_broken() -> None:
     assert decide.broken_replication(HEALTHY._replace(io="Connecting", io_errno=2003, error="refused")) is None
 
 
+def test_a_replica_that_only_does_not_receive_can_go_on() -> None:
+    assert decide.stopped_receiving(HEALTHY._replace(io="No"))
+    assert decide.stopped_receiving(HEALTHY._replace(io="No", io_errno=2003, error="refused"))
+    assert not decide.stopped_receiving(HEALTHY._replace(io="No", io_errno=1236, error="purged"))
+    assert not decide.stopped_receiving(HEALTHY._replace(io="No", sql=False, sql_errno=1062, error="duplicate"))
+    assert not decide.stopped_receiving(HEALTHY._replace(io="Connecting", io_errno=2003))
+
+
 def test_divergence_is_seen_per_server() -> None:
     assert decide.divergence("0-1-10", "0-1-10,0-2-20", "db2") is None
     assert "0-1-11" in (decide.divergence("0-1-11", "0-1-10,0-2-20", "db2") or "")
