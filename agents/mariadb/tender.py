@@ -1,9 +1,10 @@
 """The promoted instance's resident helper: it reacts within tenths of a second, where a monitor would take its interval.
 
-It looks at its own server over one open connection five times a second and starts no process while nothing changes. It runs as the
-transient unit ``hafailover-mariadb-RESOURCE-tend.service``, started by the promoted monitor and restarted by systemd when it dies; it ends
-by itself when the server is read-only or gone. While it holds its lock nobody else marks replicas or releases commits; when nobody holds
-it, the monitor does the same work once. So no moment of its death matters: what was left half-done is either recorded or still waiting.
+It looks at its own server over one open connection five times a second, and asks the cluster only when something seems to have
+changed, or every ten seconds. It runs as the transient unit ``hafailover-mariadb-RESOURCE-tend.service``, started by the promoted monitor
+and restarted by systemd when it dies; it ends by itself when the server is read-only or gone. While it holds its lock nobody else marks
+replicas or releases commits; when nobody holds it, the monitor does the same work once. So no moment of its death matters: what was left
+half-done is either recorded or still waiting.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _PROGRAM = "/usr/lib/hafailover/mariadb-tend"
 _LOOK_EVERY = 0.2  # seconds
 _LOOK_AGAIN = 0.05  # seconds, within one monitor
 _TRY_EVERY = 1.0  # seconds between two attempts to bring a replica back in sync
+_ASK_AGAIN = 10.0  # seconds after which the cluster is asked although nothing seems to have changed
 _TURN = 20.0  # seconds that one act on the cluster may take
 _HUNG = 45.0  # seconds without a sign of life: longer than any act
 _END = 1.0  # seconds that a helper has to end before it is killed
@@ -172,6 +174,7 @@ class Tender:
         self._lock = lock
         self._settled: object = None  # the facts with which nothing was left to do
         self._next = 0.0
+        self._ask_again = 0.0
         self._said = ""
 
     def run(self) -> None:
@@ -212,8 +215,10 @@ class Tender:
         ctx = self._context()
         cluster = Cluster(ctx)
         facts = (server.replica_connections(), cluster.recorded_at())
+        # A replica's new life is published some seconds after its new connection is seen here, so nothing is settled for good.
+        settled = facts == self._settled and time.monotonic() < self._ask_again
         # A single replica that is not connected cannot be in sync; of several, one may wait to be admitted before it connects.
-        if facts == self._settled or not (facts[0] or cluster.has_several_replicas()):
+        if settled or not (facts[0] or cluster.has_several_replicas()):
             return
         self._next = time.monotonic() + _TRY_EVERY
         journal = cluster.journal()
@@ -223,6 +228,7 @@ class Tender:
         missing = regain.regain(ctx, cluster, server, journal)
         if missing is None:
             self._settled = (facts[0], cluster.recorded_at())  # a connection made meanwhile is looked at again
+            self._ask_again = time.monotonic() + _ASK_AGAIN
 
 
 def main() -> None:

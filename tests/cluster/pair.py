@@ -1,0 +1,108 @@
+"""What the tests of a database pair ask and do, for tests that make their own labs."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Callable
+
+from hafailover.agents.mariadb import journal
+from hafailover.vagrant.lab import Lab
+
+UNIT = "hafailover-mariadb-db.service"
+PATIENCE = 180.0  # seconds; generous, so that a slow machine fails no test
+_PUBLISHED = ("reign", "position", "incarnation", "why", "final", "received", "diverged", "adopt")
+
+
+def until(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Poll until ``check`` returns something true, and return it."""
+    end = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.3)
+
+
+def shell(lab: Lab, node: str, script: str, timeout: float = 120) -> str:
+    """Run a script in a node; its output. AssertionError when it fails."""
+    done = lab.exec(node, ["sh", "-euc", script], timeout=timeout)
+    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def sql(lab: Lab, node: str, statement: str, timeout: float = 60) -> str:
+    """Run statements as root through the socket; what they printed."""
+    done = lab.exec(node, ["mariadb", "-N", "-B"], timeout=timeout, input=statement)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def status(lab: Lab, node: str) -> dict[str, Any]:
+    """``hafailover status -o json`` on ``node``."""
+    done = lab.exec(node, ["hafailover", "status", "-o", "json"], timeout=60)
+    return json.loads(done.stdout) if done.stdout else {"healthy": False}
+
+
+def healthy(lab: Lab) -> dict[str, Any]:
+    """Wait until the cluster is healthy."""
+    node = lab.data_nodes[0]
+    return until("the cluster is healthy", lambda: (s := status(lab, node))["healthy"] and s)
+
+
+def recorded(lab: Lab, node: str) -> journal.Journal:
+    """The journal in the copy of ``node``."""
+    argv = ["crm_attribute", "-t", "crm_config", "-s", "hafailover-db", "-n", "journal", "-G", "-q"]
+    return journal.read(lab.exec(node, argv).stdout.strip())
+
+
+def standing(lab: Lab, seen_from: str, node: str) -> str:
+    """Why ``node`` may not be promoted, as a person on ``seen_from`` reads it."""
+    for service in status(lab, seen_from).get("services", []):
+        for instance in service["instances"]:
+            if instance["node"] == node:
+                return str(instance["reason"])
+    return ""
+
+
+def published(lab: Lab, node: str, what: str) -> str:
+    """What ``node`` has published as ``what``."""
+    done = lab.exec(node, ["attrd_updater", "-Q", "-n", f"hafailover-db-{what}"])
+    return done.stdout.rpartition('value="')[2].partition('"')[0]
+
+
+def other(lab: Lab, node: str) -> str:
+    """The other data node."""
+    return next(name for name in lab.data_nodes if name != node)
+
+
+def never_used(lab: Lab) -> None:
+    """Stop the database and forget that it ever ran: no journal, nothing published, every data directory empty."""
+    first = lab.data_nodes[0]
+    shell(lab, first, "crm_resource --meta -r db-clone -p target-role -v Stopped; crm_resource --wait -T 100")
+    for node in lab.data_nodes:
+        shell(lab, node, "! pidof mariadbd; rm -rf /run/hafailover/db.*; find /var/lib/mysql -mindepth 1 -delete")
+        shell(
+            lab,
+            first,
+            f"for a in {' '.join(_PUBLISHED)}; do attrd_updater -D -n hafailover-db-$a -N {node}; done; "
+            f"crm_attribute --promotion=db -N {node} -l reboot -D || true",
+        )
+    lab.exec(first, ["crm_attribute", "-t", "crm_config", "-n", "journal", "-s", "hafailover-db", "-D"])
+    until("the journal is gone", lambda: recorded(lab, first) == journal.NONE)
+
+
+def begin(lab: Lab) -> None:
+    """Let the cluster run the database again."""
+    shell(lab, lab.data_nodes[0], "crm_resource --meta -r db-clone -d target-role")
+
+
+def assert_same(lab: Lab, table: str) -> None:
+    """Every data node holds the same rows of ``table``."""
+    sums = [
+        until(f"{node} has {table}", lambda node=node: sql(lab, node, f"CHECKSUM TABLE {table}"))
+        for node in lab.data_nodes
+    ]
+    assert len(set(sums)) == 1, sums
