@@ -29,6 +29,11 @@ def plan(name: str, topology: Topology, extra: int = 0) -> Plan:
     )
 
 
+def datadirs(topology: Topology) -> tuple[str, ...]:
+    """The directories in which the topology's databases keep their data."""
+    return tuple(sorted({str(s.options["datadir"]) for s in topology.services.values() if s.type == "mariadb"}))
+
+
 def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
     """Return ``topology`` as the lab runs it and sentences that tell what was changed and why."""
     data: dict[str, Any] = copy.deepcopy(dict(topology.data))

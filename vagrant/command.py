@@ -91,9 +91,22 @@ def command() -> None:
     metavar="NAME",
     help="A directory of this machine that all cluster nodes see as /shared/NAME (a directory, not a disk).",
 )
+@click.option(
+    "--disk",
+    type=click.IntRange(512, 16384),
+    metavar="MIB",
+    help="Put each database's datadir on a file system of its own of so many MiB, which can be filled.",
+)
 @click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds to wait for a healthy cluster.")
 def up(
-    name: str, file: Path, suite: str, sets: Sequence[str], extra_nodes: int, shares: Sequence[str], timeout: float
+    name: str,
+    file: Path,
+    suite: str,
+    sets: Sequence[str],
+    extra_nodes: int,
+    shares: Sequence[str],
+    disk: int | None,
+    timeout: float,
 ) -> None:
     """Make the lab NAME (default: default) and wait until its cluster is healthy.
 
@@ -102,7 +115,7 @@ def up(
     """
     progress = _Progress()
     topology = topologies.load(file)
-    options = Options(suite, tuple(sets), extra_nodes, tuple(map(host.check_name, shares)), timeout)
+    options = Options(suite, tuple(sets), extra_nodes, tuple(map(host.check_name, shares)), timeout, disk or 0)
     known = name in state.names()
     lab = Lab.up(name, topology, options, progress)
     verb = "is already up" if known else f"is up after {progress.seconds:.1f} s"

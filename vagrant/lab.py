@@ -23,13 +23,17 @@ _LOCK_TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """What a lab may be told beyond its topology; ``sets`` are package sets besides those its services need."""
+    """What a lab may be told beyond its topology; ``sets`` are package sets besides those its services need.
+
+    ``disk_mib``: give each database's datadir a file system of its own of so many MiB, which can be filled; 0: none.
+    """
 
     suite: str = image.DEFAULT_SUITE
     sets: tuple[str, ...] = ()
     extra: int = 0
     shares: tuple[str, ...] = ()
     timeout: float = 120.0
+    disk_mib: int = 0
 
 
 def quiet(text: str) -> None:
@@ -66,7 +70,11 @@ class Lab:
         host.check_name(name)
         options = options or Options()
         plan = replace(
-            adapt.plan(name, topology, options.extra), shares=options.shares, checkout=str(host.package_root())
+            adapt.plan(name, topology, options.extra),
+            shares=options.shares,
+            checkout=str(host.package_root()),
+            disks=adapt.datadirs(topology) if options.disk_mib else (),
+            disk_mib=options.disk_mib,
         )
         with state.locked(name, _LOCK_TIMEOUT):
             if name in state.names():

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 from hafailover.crm.errors import HafailoverError
-from hafailover.vagrant import cgroups, network
+from hafailover.vagrant import cgroups, disks, network
 from hafailover.vagrant.host import ENVIRONMENT, run
-from hafailover.vagrant.plan import QUORUM, Plan
+from hafailover.vagrant.plan import DATA, QUORUM, Plan
 
 OFF, BOOTING, ON = "off", "booting", "on"
 
@@ -54,6 +54,7 @@ class Node:
         self._boots = 0
         self._init: int | None = None
         self._nspawn: subprocess.Popen[bytes] | None = None
+        self._disks: list[disks.Disk] = []
 
     def build(self) -> None:
         """Make the directories and mount the disk; the node stays off."""
@@ -61,6 +62,8 @@ class Node:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         options = f"lowerdir={self.plan.image},upperdir={self.directory}/upper,workdir={self.directory}/work"
         run(["mount", "-t", "overlay", "-o", options, "overlay", str(self.root)], timeout=10)
+        if self.machine.role == DATA:
+            self._disks = [disks.make(self.directory, self.root, path, self.plan.disk_mib) for path in self.plan.disks]
 
     def state(self) -> dict[str, Any]:
         """What status shows: power off|booting|on, whether cut or held off, pid of its init, number of boots."""
@@ -190,6 +193,7 @@ class Node:
         ]
         if Path("/dev/fuse").exists():
             argv.append("--bind=/dev/fuse")
+        argv += [f"--bind={disk.mounted}:{disk.path}" for disk in self._disks]
         if self.machine.role != QUORUM:
             argv += [f"--bind={self._shares / share}:{SHARE_MOUNT}/{share}" for share in self.plan.shares]
         return argv

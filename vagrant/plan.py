@@ -44,7 +44,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Plan:
-    """All machines and subnets of a lab. ``client`` is the address, one per subnet, of the namespace outside the nodes."""
+    """All machines and subnets of a lab. ``client`` is the address, one per subnet, of the namespace outside the nodes.
+
+    ``disks`` are directories of each data node that lie on a file system of their own, of ``disk_mib`` MiB each.
+    """
 
     name: str
     subnets: tuple[str, ...]
@@ -53,6 +56,8 @@ class Plan:
     image: str = ""
     checkout: str = ""
     shares: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
+    disk_mib: int = 0
 
     def machine(self, name: str) -> Machine:
         """The machine called ``name``; UsageError with the names there are."""
@@ -79,6 +84,8 @@ class Plan:
             image=data["image"],
             checkout=data["checkout"],
             shares=tuple(data["shares"]),
+            disks=tuple(data.get("disks", ())),  # a lab of an older version has none
+            disk_mib=data.get("disk_mib", 0),
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
-from hafailover.vagrant.drill import database
+from hafailover.vagrant.drill import database, settled
 from hafailover.vagrant.drill.conditions import Conditions, Unwritten, Written
 from hafailover.vagrant.drill.crew import Crew
 from hafailover.vagrant.drill.judge import Before, Judge
@@ -24,6 +25,7 @@ READY_WITHIN = 180.0
 _FIRST_WRITES = 50
 _FIRST_WRITES_WITHIN = 30.0
 _POLL = 0.5
+_SETTLED_WITHIN = 120.0
 
 Say = Callable[[str], None]
 
@@ -92,30 +94,29 @@ class Drill:
         conditions: Conditions = Unwritten(self._lab, self._target)
         if self._stack.writable:
             conditions = Written(self._lab, self._target, self._stack, Ledger(), {})
-        why = ["no answer"]
-
-        def primary() -> str | None:
-            why[:] = self._lab.problems()
-            if why:
-                return None
-            promoted = database.cluster(self._lab, self._target).promoted
-            if len(promoted) != 1:
-                why[:] = [f"{len(promoted)} promoted instances"]
-                return None
-            replicas = [node for node in self._target.nodes if node != promoted[0]]
-            why[:] = [f"{node}: {reason}" for node in replicas if (reason := conditions.why_not_replica(node))]
-            return None if why else promoted[0]
-
-        try:
-            found = host.wait("ready", READY_WITHIN, primary, _POLL)
-        except HafailoverError:
-            raise HafailoverError(f"not all servers are in sync after {READY_WITHIN:g} s: {'; '.join(why)}") from None
-        roles = {"primary": found, "replica": next(node for node in self._target.nodes if node != found)}
+        found = self._settle(conditions, READY_WITHIN)
+        roles = {"primary": found}
+        replicas = [node for node in self._target.nodes if node != found]
+        roles |= {f"replica{number if number > 1 else ''}": node for number, node in enumerate(replicas, 1)}
         if self._lab.quorum_node:
             roles["quorum"] = self._lab.quorum_node
         nodes = self._target.nodes if self._stack.writable else ()
         server_ids = {node: database.health(self._lab, node).server_id for node in nodes}
         return Before(found, roles, server_ids, database.cib_text(self._lab))
+
+    def _settle(self, conditions: Conditions, within: float) -> str:
+        """Wait until every server is in its place and in sync; return the primary's node."""
+        seen = settled.Look(None, ["no answer"])
+
+        def primary() -> str | None:
+            nonlocal seen
+            seen = settled.look(self._lab, self._target, conditions)
+            return seen.primary
+
+        try:
+            return host.wait("ready", within, primary, _POLL)
+        except HafailoverError:
+            raise HafailoverError(f"not all servers are in sync after {within:g} s: {'; '.join(seen.why)}") from None
 
     def _mend(self) -> None:
         for node, state in self._lab.states().items():
@@ -127,7 +128,7 @@ class Drill:
     def _without_writers(self, scenario: Scenario, before: Before) -> Run:
         conditions = Unwritten(self._lab, self._target)
         steps = Steps(self._lab, self._target, self._stack, conditions, before.roles)
-        return self._judge.unwritten(scenario, before, steps, self._perform(scenario, steps))
+        return self._judge.unwritten(scenario, before, steps, self._perform(scenario, steps, conditions))
 
     def _with_writers(self, scenario: Scenario, before: Before, ledger: Ledger) -> Run:
         password = secrets.token_urlsafe(24)
@@ -140,18 +141,33 @@ class Drill:
         steps = Steps(self._lab, self._target, self._stack, conditions, before.roles)
         with Crew(self._lab, ledger, login, client, probes) as crew:
             self._await_first_writes(ledger)
-            problems = self._perform(scenario, steps)
+            problems = self._perform(scenario, steps, conditions)
         problems += crew.problems
         self._say("compare what was acknowledged with what the servers hold")
         return self._judge.written(scenario, before, ledger.attempts(), steps, problems)
 
-    def _perform(self, scenario: Scenario, steps: Steps) -> list[str]:
+    def _perform(self, scenario: Scenario, steps: Steps, conditions: Conditions) -> list[str]:
+        problems = []
         try:
             for step in scenario.steps:
                 self._say(steps.describe(step))
                 steps.perform(step)
         except HafailoverError as error:
-            return [str(error)]
+            problems.append(str(error))
+        finally:
+            # Also when a person interrupts the drill: a paused daemon or a full disk must not outlive it.
+            problems += self._take_back(steps)
+        if problems:
+            # A step that failed has left the cluster in the middle of something: judge what becomes of it.
+            with contextlib.suppress(HafailoverError):
+                self._settle(conditions, _SETTLED_WITHIN)
+        return problems
+
+    def _take_back(self, steps: Steps) -> list[str]:
+        try:
+            steps.undo()
+        except HafailoverError as error:
+            return [f"not taken back: {error}"]
         return []
 
     def _await_first_writes(self, ledger: Ledger) -> None:

@@ -101,6 +101,7 @@ class Judge:
             ],
             details={
                 "fault_at": round(steps.fault, 3),
+                "notes": list(steps.notes),
                 "baseline_gap_s": _rounded(measured.baseline),
                 "later_gap_s": _rounded(measured.later),
                 "refused": sum(a.writer == CLIENT and a.outcome == REFUSED for a in attempts),

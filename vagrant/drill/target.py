@@ -20,6 +20,7 @@ class Target:
     prefix: int
     port: int
     socket: str
+    datadir: str
     nodes: dict[str, str]
 
     @property
@@ -45,6 +46,7 @@ def of_lab(name: str) -> Target:
                     prefix=vip.interface.network.prefixlen,
                     port=service.options["port"],
                     socket=service.options["socket"],
+                    datadir=service.options["datadir"],
                     nodes={node: wanted.nodes[node].links[0] for node in service.nodes},
                 )
     raise UsageError(
