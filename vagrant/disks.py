@@ -27,7 +27,9 @@ def make(directory: Path, root: Path, path: str, mib: int) -> Disk:
     loop device goes with the mount.
     """
     if shutil.which("mkfs.ext4", path=ENVIRONMENT["PATH"]) is None:
-        raise UsageError("a disk of its own needs the program mkfs.ext4, which is not installed: apt-get install e2fsprogs.")
+        raise UsageError(
+            "a disk of its own needs the program mkfs.ext4, which is not installed: apt-get install e2fsprogs."
+        )
     name = path.strip("/").replace("/", "-")
     image, mounted = directory / f"disk-{name}.img", directory / f"disk-{name}"
     with image.open("wb") as file:

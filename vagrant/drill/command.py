@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import shutil
-import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import click
-from hafailover.crm import topology as topologies
-from hafailover.crm.errors import FAILED, RefusedError, UsageError
-from hafailover.vagrant import host, state
-from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill import report, scenario, target
-from hafailover.vagrant.drill.engine import Drill, Say
+from hafailover.crm.errors import FAILED, UsageError
+from hafailover.vagrant import host
+from hafailover.vagrant.drill import report, scenario, session, target
+from hafailover.vagrant.drill.engine import Drill
 from hafailover.vagrant.drill.heartbeat import Heartbeat
 from hafailover.vagrant.drill.null import Null
+from hafailover.vagrant.drill.random_command import command as random_command
 from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.scenario import Scenario
 from hafailover.vagrant.drill.stacks import Hafailover, Stack
@@ -35,7 +30,18 @@ _STACKS: dict[str, Callable[[], Stack]] = {
 }
 
 
-@click.command(name="drill")
+class _Drill(click.Command):
+    """The drill, whose scenarios are arguments, and ``random``, which has options of its own."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args and args[0] == "random":
+            return random_command.make_context(f"{info_name} random", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(name="drill", cls=_Drill)
 @click.argument("scenarios", nargs=-1, metavar="SCENARIO...")
 @click.option("-n", "--runs", type=click.IntRange(1), default=1, show_default=True, help="Runs of each scenario.")
 @click.option(
@@ -53,6 +59,13 @@ _STACKS: dict[str, Callable[[], Stack]] = {
     help="Which lab. One that does not run is made and removed afterwards. [env: HAFAILOVER_LAB]",
 )
 @click.option(
+    "-t",
+    "--topology",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Topology of the lab that is made; one that runs must run this one.",
+)
+@click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
@@ -67,6 +80,7 @@ def command(
     runs: int,
     agents: str,
     lab_name: str | None,
+    topology: Path | None,
     keep: Path | None,
     list_: bool,
     output: str,
@@ -75,7 +89,8 @@ def command(
 
     A client outside the cluster writes through the virtual address every 10 ms and remembers what was acknowledged.
     Then the scenario strikes; afterwards every row is looked for on every server. A SCENARIO is a name (--list shows
-    them) or a YAML file. A lab that runs is used and left running.
+    them) or a YAML file. A lab that runs is used and left running. 'hafailover drill random --help' tells of faults that a
+    seed chooses.
 
     Exit code 0: every run is ok; 1: some run is not; 2: wrong usage.
 
@@ -92,88 +107,17 @@ def command(
         raise UsageError("say which scenario to run; 'hafailover drill --list' shows them.")
     chosen = [scenario.load(name) for name in scenarios]
     host.require()
-    say = _Progress()
-    with _interruptible(), _lab(lab_name, say) as lab:
+    say = session.Progress()
+    with session.interruptible(), session.lab(lab_name, say, topology) as lab:
         done = _drill(lab, _STACKS[agents](), [item for item in chosen for _ in range(runs)], keep, say)
     click.echo(report.as_json(done) if output == "json" else report.as_table(done))
     if not all(run.ok for run in done):
         sys.exit(FAILED)
 
 
-class _Progress:
-    """Tells each step on stderr with the seconds since the start and the run it belongs to."""
-
-    def __init__(self) -> None:
-        self.run = ""
-        self._began = time.monotonic()
-
-    def __call__(self, text: str) -> None:
-        click.echo(f"{time.monotonic() - self._began:6.1f} s  {self.run}{text}", err=True)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the drill as Ctrl-C does, so that it cleans up after itself."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Hold interruptions back while something is put in order: half of that would be worse than a moment's wait."""
-    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-
-
-@contextlib.contextmanager
-def _lab(name: str | None, say: Say) -> Iterator[Lab]:
-    """Yield the lab ``name``, or the only one that runs, or one made for this drill and removed afterwards."""
-    known = state.names()
-    running = [one for one in known if _runs(one)]
-    if name is None and len(running) > 1:
-        raise UsageError(f"there are several labs ({', '.join(running)}): say which with --lab NAME.")
-    if name is None and running:
-        name = running[0]
-    if name is not None and name in running:
-        say(f"lab {name} is used as it is")
-        yield Lab.open(name)
-        return
-    if name is not None and name in known:
-        raise RefusedError(f"lab {name} is not complete; 'hafailover lab down {name}' removes what there is of it.")
-    own = host.check_name(name) if name else next(one for one in _own_names() if one not in known)
-    try:
-        yield Lab.up(own, topologies.load(DEFAULT_TOPOLOGY), None, say)
-    finally:
-        with _undisturbed():
-            say(f"lab {own} is removed")
-            Lab.down(own)
-
-
-def _own_names() -> Iterator[str]:
-    yield "drill"
-    for number in itertools.count(2):
-        yield f"drill-{number}"
-
-
-def _runs(name: str) -> bool:
-    found = state.read(name)
-    return found is not None and found.phase == state.UP and Lab.open(name).provider.alive()
-
-
-def _drill(lab: Lab, stack: Stack, scenarios: Sequence[Scenario], keep: Path | None, say: _Progress) -> list[Run]:
+def _drill(
+    lab: Lab, stack: Stack, scenarios: Sequence[Scenario], keep: Path | None, say: session.Progress
+) -> list[Run]:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
     evidence = keep or Path(tempfile.mkdtemp(prefix="hafailover-drill-"))
@@ -188,7 +132,7 @@ def _drill(lab: Lab, stack: Stack, scenarios: Sequence[Scenario], keep: Path | N
         return done
     finally:
         say.run = ""
-        with _undisturbed():
+        with session.undisturbed():
             drill.end()
             if keep is None and len(done) == len(scenarios) and all(run.ok for run in done):
                 shutil.rmtree(evidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
 
+_SERVING = 3.0  # seconds without an acknowledgement; more than the stall that a topology usually allows
+
 
 class Conditions(Protocol):
     """What a scenario can wait for."""
@@ -21,6 +24,9 @@ class Conditions(Protocol):
 
     def why_not_replica(self, node: str) -> str | None:
         """Return what keeps ``node`` from being a replica that may take over, or None."""
+
+    def why_not_serving(self) -> str | None:
+        """Return what keeps the client from being served, or None; also None if there is no client."""
 
 
 class Written:
@@ -44,6 +50,12 @@ class Written:
             return self._why_not_in_sync(node)
         except HafailoverError as error:
             return str(error)
+
+    def why_not_serving(self) -> str | None:
+        """Look when the client was last acknowledged a write: a server may look well and keep everybody waiting."""
+        last = self._ledger.last_acknowledged(CLIENT)
+        silence = 0.0 if last is None else time.time() - last.end
+        return None if silence < _SERVING else f"no write was acknowledged for {silence:.0f} s"
 
     def _why_not_in_sync(self, node: str) -> str | None:
         seen = database.cluster(self._lab, self._target)
@@ -87,3 +99,7 @@ class Unwritten:
         if len(seen.promoted) != 1:
             return f"Pacemaker has {len(seen.promoted)} promoted instances"
         return None if node in seen.unpromoted else "Pacemaker does not run it as a replica"
+
+    def why_not_serving(self) -> str | None:
+        """There is no client."""
+        return None

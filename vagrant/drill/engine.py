@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 class Drill:
     """Runs scenarios on one lab with one set of agents; ``evidence`` is the directory that keeps the ledgers.
 
-    Call :meth:`begin` first and :meth:`end` last, also after an error.
+    ``number`` is that of the latest run, from 1. Call :meth:`begin` first and :meth:`end` last, also after an error.
     """
 
     def __init__(self, lab: Lab, target: Target, stack: Stack, evidence: Path, say: Say) -> None:
@@ -43,7 +44,7 @@ class Drill:
         self._judge = Judge(lab, target, stack)
         self._evidence = evidence
         self._say = say
-        self._number = 0
+        self.number = 0
         self._broken = False
 
     def begin(self) -> None:
@@ -56,7 +57,7 @@ class Drill:
         """Mend the lab, remove the drill's schema and accounts, give it its own agents back; tells what could not be done."""
         self._mend()
         try:
-            if self._stack.writable and self._number:
+            if self._stack.writable and self.number:
                 promoted = database.cluster(self._lab, self._target).promoted
                 if len(promoted) != 1:
                     raise HafailoverError("there is no one primary")
@@ -67,7 +68,7 @@ class Drill:
 
     def run(self, scenario: Scenario) -> Run:
         """Carry out a scenario once. Never raises HafailoverError: what went wrong is in the result's problems."""
-        self._number += 1
+        self.number += 1
         done = self._run(scenario)
         self._broken = not done.ok
         return done
@@ -82,7 +83,7 @@ class Drill:
         try:
             if not self._stack.writable:
                 return self._without_writers(scenario, before)
-            with (self._evidence / f"{self._number:03}-{scenario.name}.jsonl").open("w") as copy:
+            with (self._evidence / f"{self.number:03}-{_file_name(scenario.name)}.jsonl").open("w") as copy:
                 return self._with_writers(scenario, before, Ledger(copy))
         except HafailoverError as error:
             return Run(scenario.name, self._stack.name, before.primary, None, problems=[str(error)])
@@ -176,3 +177,7 @@ class Drill:
             return True if last is not None and last.seq >= _FIRST_WRITES else None
 
         host.wait("the client's first writes", _FIRST_WRITES_WITHIN, enough)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", name)

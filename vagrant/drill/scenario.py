@@ -22,7 +22,9 @@ PROCESSES = (
 )
 """What kill, pause and resume can aim at: the database server, the helper beside a primary, and the cluster's daemons."""
 _PROCESS = schema.choice("Which.", PROCESSES, default="server")
-_OPTIONAL = schema.boolean("Whether the run goes on when it cannot be done, such as on a node that is off.", default=False)
+_OPTIONAL = schema.boolean(
+    "Whether the run goes on when it cannot be done, such as on a node that is off.", default=False
+)
 _NODE_AND_PROCESS = schema.mapping("A process of a node.", {"node": _NODE, "process": _PROCESS}, ["node"])
 _FAULT = schema.mapping("The node.", {"node": _NODE, "optional": _OPTIONAL}, ["node"])
 

@@ -32,4 +32,6 @@ def look(lab: Lab, target: Target, conditions: Conditions) -> Look:
         return Look(None, [f"{len(promoted)} promoted instances"])
     replicas = [node for node in target.nodes if node != promoted[0]]
     why = [f"{node}: {reason}" for node in replicas if (reason := conditions.why_not_replica(node))]
+    if not why and (silent := conditions.why_not_serving()):
+        why = [silent]
     return Look(None, why) if why else Look(promoted[0])

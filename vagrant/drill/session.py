@@ -1,0 +1,100 @@
+"""What every drill command needs around it: progress, an orderly end when interrupted, and a lab."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import click
+from hafailover.crm import topology as topologies
+from hafailover.crm.errors import RefusedError, UsageError
+from hafailover.vagrant import host, state
+from hafailover.vagrant.command import DEFAULT_TOPOLOGY
+from hafailover.vagrant.drill.engine import Say
+from hafailover.vagrant.lab import Lab, Options
+
+
+class Progress:
+    """Tells each step on stderr with the seconds since the start and the run it belongs to."""
+
+    def __init__(self) -> None:
+        self.run = ""
+        self._began = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        click.echo(f"{time.monotonic() - self._began:6.1f} s  {self.run}{text}", err=True)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the drill as Ctrl-C does, so that it cleans up after itself."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold interruptions back while something is put in order: half of that would be worse than a moment's wait."""
+    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+
+@contextlib.contextmanager
+def lab(name: str | None, say: Say, topology: Path | None = None, disk_mib: int = 0) -> Iterator[Lab]:
+    """Yield the lab ``name``, or the only one that runs, or one made of ``topology`` for this drill and removed afterwards.
+
+    UsageError if it runs another topology than the one that was asked for.
+    """
+    known = state.names()
+    running = [one for one in known if _runs(one)]
+    if name is None and len(running) > 1:
+        raise UsageError(f"there are several labs ({', '.join(running)}): say which with --lab NAME.")
+    if name is None and running:
+        name = running[0]
+    if name is not None and name in running:
+        found = state.read(name)
+        if topology is not None and found is not None and found.topology != topologies.load(topology).text:
+            raise UsageError(
+                f"lab {name} runs {found.topology_file}, not {topology}: leave --topology out, or name another lab."
+            )
+        say(f"lab {name} is used as it is")
+        yield Lab.open(name)
+        return
+    if name is not None and name in known:
+        raise RefusedError(f"lab {name} is not complete; 'hafailover lab down {name}' removes what there is of it.")
+    own = host.check_name(name) if name else next(one for one in _own_names() if one not in known)
+    try:
+        yield Lab.up(own, topologies.load(topology or DEFAULT_TOPOLOGY), Options(disk_mib=disk_mib), say)
+    finally:
+        with undisturbed():
+            say(f"lab {own} is removed")
+            Lab.down(own)
+
+
+def _own_names() -> Iterator[str]:
+    yield "drill"
+    for number in itertools.count(2):
+        yield f"drill-{number}"
+
+
+def _runs(name: str) -> bool:
+    found = state.read(name)
+    return found is not None and found.phase == state.UP and Lab.open(name).provider.alive()
