@@ -59,7 +59,7 @@ def as_json(runs: Sequence[Run]) -> dict[str, Any]:
 
 def acknowledged(runs: Sequence[Run]) -> int:
     """All writes that were acknowledged to a client or to a probe on a node."""
-    probes = [sum(run.details.get("probe_acknowledged", {}).values()) for run in runs]
+    probes: list[int] = [sum(run.details.get("probe_acknowledged", {}).values()) for run in runs]
     return sum(run.acknowledged or 0 for run in runs) + sum(probes)
 
 

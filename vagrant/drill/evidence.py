@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hafailover.crm.errors import HafailoverError
@@ -20,10 +22,10 @@ def collect(lab: Lab, directory: Path, since: float, run: Run) -> None:
     power = [json.dumps(event._asdict()) for event in lab.power_log() if event.time >= since]
     (directory / "power.jsonl").write_text("".join(line + "\n" for line in power))
     for node in lab.nodes:
-        _save(directory / f"{node}.journal", lambda node=node: lab.logs(node, since))  # type: ignore[misc]
-    _save(directory / "cib.xml", lambda: database.cib_text(lab))
+        _save(directory / f"{node}.journal", partial(lab.logs, node, since))
+    _save(directory / "cib.xml", partial(database.cib_text, lab))
     for node in lab.data_nodes:
-        _save(directory / f"{node}.status", lambda node=node: _status(lab, node))  # type: ignore[misc]
+        _save(directory / f"{node}.status", partial(_status, lab, node))
 
 
 def _status(lab: Lab, node: str) -> str:
@@ -31,10 +33,9 @@ def _status(lab: Lab, node: str) -> str:
     return answer.stdout + answer.stderr
 
 
-def _save(file: Path, ask: object) -> None:
-    assert callable(ask)
+def _save(file: Path, ask: Callable[[], str]) -> None:
     try:
-        text = str(ask())
+        text = ask()
     except HafailoverError as error:
         text = f"{error}\n"  # that nobody answered is evidence, too
     file.write_text(text)

@@ -27,6 +27,7 @@ class Progress:
         self._began = time.monotonic()
 
     def __call__(self, text: str) -> None:
+        """Print ``text``."""
         click.echo(f"{time.monotonic() - self._began:6.1f} s  {self.run}{text}", err=True)
 
 

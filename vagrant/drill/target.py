@@ -20,8 +20,8 @@ class Target:
     prefix: int
     port: int
     socket: str
-    datadir: str
     nodes: dict[str, str]
+    datadir: str = "/var/lib/mysql"
 
     @property
     def resources(self) -> dict[str, str]:
