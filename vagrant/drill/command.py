@@ -40,6 +40,10 @@ class _Drill(click.Command):
             return random_command.make_context(f"{info_name} random", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry out what :meth:`make_context` has chosen."""
+        return super().invoke(ctx) if ctx.command is self else ctx.command.invoke(ctx)
+
 
 @click.command(name="drill", cls=_Drill)
 @click.argument("scenarios", nargs=-1, metavar="SCENARIO...")
