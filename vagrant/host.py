@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -113,7 +114,9 @@ def run(
         given = input.encode() if isinstance(input, str) else input
         raw_out, raw_err = process.communicate(given, timeout=timeout)
     except BaseException as interruption:
-        os.killpg(process.pid, signal.SIGKILL)
+        # An interruption may come in the moment between its end and our notice of it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         if isinstance(interruption, subprocess.TimeoutExpired):
             raise HafailoverError(f"{shorten(argv)}: no answer within {timeout:g} s.") from None

@@ -19,9 +19,11 @@ from hafailover.vagrant.lab import Lab
 
 PROGRAM = ["/usr/bin/python3", "-I", str(Path(__file__).resolve().with_name("writer.py"))]
 
+INTERVAL = 0.01
+"""Seconds between two writes of the client, unless it is told otherwise."""
 # Outside, a packet may vanish: connect again quickly, for that bounds how late a returning service is noticed. An
 # answer may also take the whole stall that the agents allow themselves, which is no reason to pile up sessions.
-_CLIENT = {"interval": 0.01, "workers": 12, "connect_timeout": 0.12, "read_timeout": 1.0}
+_CLIENT = {"interval": INTERVAL, "workers": 12, "connect_timeout": 0.12, "read_timeout": 1.0}
 _PROBE = {"interval": 0.05, "workers": 1, "connect_timeout": 1.0, "read_timeout": 1.0}
 _STOP_WITHIN = 15.0
 _RESTART_AFTER = 0.3

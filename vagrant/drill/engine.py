@@ -12,7 +12,7 @@ from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
 from hafailover.vagrant.drill import database, settled
 from hafailover.vagrant.drill.conditions import Conditions, Unwritten, Written
-from hafailover.vagrant.drill.crew import Crew
+from hafailover.vagrant.drill.crew import INTERVAL, Crew
 from hafailover.vagrant.drill.judge import Before, Judge
 from hafailover.vagrant.drill.ledger import CLIENT, Ledger
 from hafailover.vagrant.drill.report import Run
@@ -34,16 +34,19 @@ Say = Callable[[str], None]
 class Drill:
     """Runs scenarios on one lab with one set of agents; ``evidence`` is the directory that keeps the ledgers.
 
-    ``number`` is that of the latest run, from 1. Call :meth:`begin` first and :meth:`end` last, also after an error.
+    ``number`` is that of the latest run, from 1. ``interval`` is the seconds between two of the client's writes. Call :meth:`begin` first and :meth:`end` last, also after an error.
     """
 
-    def __init__(self, lab: Lab, target: Target, stack: Stack, evidence: Path, say: Say) -> None:
+    def __init__(
+        self, lab: Lab, target: Target, stack: Stack, evidence: Path, say: Say, interval: float = INTERVAL
+    ) -> None:
         self._lab = lab
         self._target = target
         self._stack = stack
         self._judge = Judge(lab, target, stack)
         self._evidence = evidence
         self._say = say
+        self._interval = interval
         self.number = 0
         self._broken = False
 
@@ -136,7 +139,7 @@ class Drill:
         database.prepare(self._lab, before.primary, password)
         self._judge.await_same_position()
         login = {"user": database.USER, "password": password, "database": database.SCHEMA, "table": database.TABLE}
-        client = {"host": self._target.ip, "port": self._target.port}
+        client = {"host": self._target.ip, "port": self._target.port, "interval": self._interval}
         probes = {node: {"unix_socket": self._target.socket} for node in self._target.nodes}
         conditions = Written(self._lab, self._target, self._stack, ledger, before.server_ids)
         steps = Steps(self._lab, self._target, self._stack, conditions, before.roles)

@@ -45,6 +45,14 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
     callback=_duration,
     help="How long to begin new faults.",
 )
+@click.option(
+    "--interval",
+    default="10ms",
+    show_default=True,
+    metavar="T",
+    callback=_duration,
+    help="Time between two writes of the client; a slow machine's replicas may not keep up with the default.",
+)
 @click.option("--from", "first", type=click.IntRange(1), default=1, metavar="K", help="Begin with fault K of the seed.")
 @click.option("--only", type=click.IntRange(1), metavar="K", help="Fault K of the seed alone.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print what the seed would do, and leave.")
@@ -78,6 +86,7 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
 def command(
     seed: int | None,
     duration: float,
+    interval: float,
     first: int,
     only: int | None,
     plan_only: bool,
@@ -110,7 +119,7 @@ def command(
     with session.interruptible(), session.lab(lab_name, say, file, _DISK_MIB) as lab:
         _require_disks(lab, without)
         faults = _faults(seed, first, only, duration, _shape(lab), frozenset(without))
-        done = _carry_out(lab, faults, keep, say)
+        done = _carry_out(lab, faults, keep, interval, say)
     failed = any(not run.ok for run in done)
     if output == "json":
         document = {"seed": seed, "runs": [run.as_json() for run in done], "counts": counts.as_json(done)}
@@ -179,11 +188,13 @@ def _faults(
             return
 
 
-def _carry_out(lab: Lab, faults: Iterator[Fault], keep: Path | None, say: session.Progress) -> list[Run]:
+def _carry_out(
+    lab: Lab, faults: Iterator[Fault], keep: Path | None, interval: float, say: session.Progress
+) -> list[Run]:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
     directory = keep or Path(tempfile.mkdtemp(prefix="hafailover-drill-"))
-    drill = Drill(lab, target.of_lab(lab.name), Hafailover(), directory, say)
+    drill = Drill(lab, target.of_lab(lab.name), Hafailover(), directory, say, interval)
     done: list[Run] = []
     try:
         drill.begin()
