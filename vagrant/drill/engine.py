@@ -34,7 +34,9 @@ Say = Callable[[str], None]
 class Drill:
     """Runs scenarios on one lab with one set of agents; ``evidence`` is the directory that keeps the ledgers.
 
-    ``number`` is that of the latest run, from 1. ``interval`` is the seconds between two of the client's writes. Call :meth:`begin` first and :meth:`end` last, also after an error.
+    ``number`` is that of the latest run, from 1. ``interval`` is the seconds between two of the client's writes.
+
+    Call :meth:`begin` first and :meth:`end` last, also after an error.
     """
 
     def __init__(
