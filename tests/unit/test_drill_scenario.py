@@ -75,3 +75,50 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_a_missing_file_is_a_sentence():
     with pytest.raises(UsageError, match="cannot be read"):
         scenario.load("/nonexistent/mine.yml")
+
+
+@pytest.mark.parametrize(
+    ("step", "taken_back"),
+    [
+        ("cut: replica", [Step("heal", {"node": "replica"}), Step("power-on", {"node": "replica"})]),
+        ("power-off: db2", [Step("power-on", {"node": "db2"})]),
+        ("fill: replica", [Step("free", {"node": "replica"})]),
+        ("pause: primary", [Step("resume", {"node": "primary", "process": "server"})]),
+        (
+            "pause: {node: quorum, process: corosync-qnetd}",
+            [Step("resume", {"node": "quorum", "process": "corosync-qnetd"})],
+        ),
+        ("kill: {node: primary, signal: STOP}", [Step("resume", {"node": "primary", "process": "server"})]),
+        ("kill: {node: primary, process: corosync}", [Step("start-cluster", {"node": "primary"})]),
+        ("kill: primary", []),
+        ("stop-replication: replica", []),
+        ("restart: {node: primary, unit: pacemaker}", []),
+    ],
+)
+def test_what_takes_a_fault_back(step, taken_back):
+    [loaded] = load(f"summary: x\nsteps:\n  - {step}\n").steps
+    assert loaded.action in FAULTS
+    assert scenario.undo(loaded) == taken_back
+
+
+def test_a_step_that_takes_back_is_recognised_as_the_one_that_a_fault_needs():
+    # Written out in a file it has to be equal to what undo() returns, or it would be done twice.
+    pause, resume = load(
+        "summary: x\nsteps:\n  - pause: {node: db1, process: pacemakerd}\n  - resume: {node: db1, process: pacemakerd}\n"
+    ).steps
+    assert scenario.undo(pause) == [resume]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("pause: {node: primary, process: init}", "steps[0].pause.process: unknown value 'init'"),
+        ("restart: {node: primary}", "steps[0].restart.unit: is missing"),
+        ("restart: {node: primary, unit: mariadb}", "steps[0].restart.unit: unknown value 'mariadb'"),
+        ("fill: {node: primary, optional: perhaps}", "steps[0].fill.optional"),
+    ],
+)
+def test_what_is_wrong_in_the_steps_that_break_processes_and_disks(step, message):
+    with pytest.raises(UsageError) as caught:
+        load(f"summary: x\nsteps:\n  - {step}\n")
+    assert message in str(caught.value)

@@ -1,5 +1,8 @@
 """What a lab consists of, worked out from a topology without touching the machine."""
 
+import dataclasses
+import json
+
 import pytest
 from hafailover.crm import topology as topologies
 from hafailover.crm import yamldoc
@@ -82,6 +85,12 @@ def test_a_card_keeps_its_mac_and_no_two_share_one():
 def test_a_plan_survives_its_file():
     made = plan.make("x", TWO, quorum="10.9.0.9", extra=1)
     assert plan.Plan.from_json(made.to_json()) == made
+    small = dataclasses.replace(made, disks=("/var/lib/mysql",), disk_mib=768)
+    assert plan.Plan.from_json(json.loads(json.dumps(small.to_json()))) == small
+
+
+def test_the_databases_datadirs_are_what_may_lie_on_disks_of_their_own():
+    assert adapt.datadirs(topology()) == ("/var/lib/mysql",)
 
 
 def test_an_unknown_node_is_named_with_the_known_ones():
