@@ -77,7 +77,7 @@ def test_pairs(first, second, allowed):
 def test_whatever_stays_broken_is_taken_back_before_the_cluster_must_be_well(shape):
     for number in MANY:
         steps = list(seeded.scenario(seeded.fault(2, number, shape)).steps)
-        assert [step.action for step in steps[-2:]] == ["wait", "write"]
+        assert [step.action for step in steps[-3:]] == ["write", "wait", "write"]
         assert steps[-2].parameters["until"] == "settled"
         for index, step in enumerate(steps):
             for back in undo(step):

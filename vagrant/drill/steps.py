@@ -156,6 +156,11 @@ class Steps:
 
     def _wait(self, step: Step) -> None:
         node, within, until = self._node(step), step.seconds("within"), step.parameters["until"]
+        if until == "settled":
+            # What was asked for may not have begun yet, and then nothing looks out of place.
+            for process in self._requests:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_REQUEST_TIMEOUT + 10)
         if until == "rejoined" and not self._stack.repairs:
             within = min(within, _REJOIN_WITHOUT_REPAIR)
         condition: Callable[[], bool] = {
