@@ -8,6 +8,7 @@ turns in every round, so that whatever else the machine does falls on all of the
 * hafailover: our agents; a commit waits until a replica has it on disk (AFTER_SYNC, no fallback, sync_relay_log=1)
 * asynchronous: nobody waits and no agent runs; sync_relay_log as it is by default
 * stock semi-sync: the server's defaults (AFTER_COMMIT, falls back after 10 s, sync_relay_log=10000), no agent runs
+* unsynced relay log: as hafailover, but sync_relay_log as it is by default: what the replica's fsync for each event costs
 * without agents: as hafailover, but Pacemaker and the agents are at rest: what the agents themselves cost
 
     bin/hafailover lab up
@@ -43,6 +44,7 @@ from hafailover.vagrant.drill.target import Target  # noqa: E402
 from hafailover.vagrant.lab import Lab  # noqa: E402
 
 OURS, ASYNC, STOCK, BARE = "hafailover", "asynchronous", "stock semi-sync", "without agents"
+UNSYNCED = "unsynced relay log"
 CONNECTIONS = (1, 8)
 SETTLED_WITHIN = 120.0
 
@@ -123,6 +125,13 @@ class Price:
         if name == OURS:
             yield
             return
+        if name == UNSYNCED:
+            self._sync_relay_log(10000)
+            try:
+                yield
+            finally:
+                self._sync_relay_log(1)
+            return
         self._rest(True)
         try:
             if name != BARE:
@@ -151,12 +160,14 @@ class Price:
                 "SET GLOBAL rpl_semi_sync_master_enabled=ON;"
             )
         database.sql(self.lab, self.primary, wanted)
+        self._sync_relay_log(10000)
+
+    def _sync_relay_log(self, events: int) -> None:
         for node in self.replicas:
-            database.sql(self.lab, node, "SET GLOBAL sync_relay_log=10000")
+            database.sql(self.lab, node, f"SET GLOBAL sync_relay_log={events}")
 
     def _as_ours(self) -> None:
-        for node in self.replicas:
-            database.sql(self.lab, node, "SET GLOBAL sync_relay_log=1")
+        self._sync_relay_log(1)
         database.sql(
             self.lab,
             self.primary,
@@ -289,7 +300,7 @@ def main() -> None:
                 f"say which lab with --lab; there are: {', '.join(names) or 'none (hafailover lab up)'}"
             )
         lab = Lab.open(options.lab or names[0])
-        samples = measure(lab, (OURS, ASYNC, STOCK, BARE), options.rounds, options.seconds)
+        samples = measure(lab, (OURS, ASYNC, STOCK, UNSYNCED, BARE), options.rounds, options.seconds)
     except HafailoverError as error:
         print(f"price: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
