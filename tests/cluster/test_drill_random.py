@@ -22,6 +22,8 @@ from hafailover.vagrant.lab import Lab, Options
 PROGRAM = str(Path(__file__).resolve().parent.parent.parent / "bin" / "hafailover")
 NAME = "drillrandom"
 DATADIR = "/var/lib/mysql"
+# On a machine that is busy otherwise a replica could not catch up with the usual hundred writes a second.
+INTERVAL = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def lab():
 
 
 def drill(lab, tmp_path, say=lambda text: None):
-    return Drill(lab, target.of_lab(NAME), stacks.Hafailover(), tmp_path, say)
+    return Drill(lab, target.of_lab(NAME), stacks.Hafailover(), tmp_path, say, INTERVAL)
 
 
 def steps(*wanted):
@@ -125,7 +127,9 @@ def test_an_interrupted_drill_takes_everything_back(lab, tmp_path):
 
 
 def test_faults_of_a_seed_are_carried_out_and_accounted_for(lab):
-    process = start("random", "--seed", "1", "--from", "2", "--duration", "15s", "--lab", NAME, "-o", "json")
+    process = start(
+        "random", "--seed", "1", "--from", "2", "--duration", "15s", "--interval", "100ms", "--lab", NAME, "-o", "json"
+    )
     out, err = process.communicate(timeout=580)
     assert process.returncode == 0, err
     document = json.loads(out)
@@ -133,7 +137,7 @@ def test_faults_of_a_seed_are_carried_out_and_accounted_for(lab):
     assert document["runs"][0]["details"]["kind"] == "quorum-device"
     for run in document["runs"]:
         assert run["ok"] and (run["lost"], run["extra"], run["concurrent_writers"]) == (0, 0, 0)
-        assert run["acknowledged"] > 100
+        assert run["acknowledged"] > 20
     assert document["counts"]["faults"] == len(document["runs"])
     assert document["counts"]["acknowledged"] >= sum(run["acknowledged"] for run in document["runs"])
     assert lab.problems() == []

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from hafailover.crm.errors import UsageError
 from hafailover.vagrant.drill import counts, seeded
 from hafailover.vagrant.drill.command import command
 from hafailover.vagrant.drill.report import Run
@@ -135,6 +136,11 @@ def test_the_plan_as_json_has_every_step():
 def test_wrong_usage(words):
     done = CliRunner().invoke(command, ["random", *words])
     assert done.exit_code == 2 and "Traceback" not in done.output
+
+
+def test_a_client_that_would_hardly_write_is_refused():
+    done = CliRunner().invoke(command, ["random", "--interval", "2s"])
+    assert isinstance(done.exception, UsageError) and "between 1ms and 500ms" in str(done.exception)
 
 
 def run(kind, number, gap, **more):

@@ -25,6 +25,7 @@ from hafailover.vagrant.drill.stacks import Hafailover
 from hafailover.vagrant.lab import Lab
 
 _DISK_MIB = 1024
+_INTERVALS = (0.001, 0.5)  # seconds; with longer ones a fault would strike before the first writes
 _USUAL = 20.0  # seconds that a fault takes from break to healthy; for the length of a printed plan
 
 
@@ -113,6 +114,8 @@ def command(
     if plan_only:
         _print_plan(seed, _wanted(first, only, duration), _shape_of(lab_name, file), frozenset(without), output)
         return
+    if not _INTERVALS[0] <= interval <= _INTERVALS[1]:
+        raise UsageError("--interval: must be between 1ms and 500ms.")
     host.require()
     say = session.Progress()
     say(f"seed {seed}")
