@@ -66,7 +66,8 @@ def start(*words):
     )
 
 
-SETTLED = {"wait": {"until": "settled", "within": "240s"}}
+# A server goes on up to 60 s after its disk has room again, and then has to catch up.
+SETTLED = {"wait": {"until": "settled", "within": "480s"}}
 
 
 def test_a_full_disk_is_full_a_paused_process_stands_and_both_are_taken_back(lab, tmp_path):
@@ -133,7 +134,8 @@ def test_faults_of_a_seed_are_carried_out_and_accounted_for(lab):
     out, err = process.communicate(timeout=580)
     assert process.returncode == 0, err
     document = json.loads(out)
-    assert [run["details"]["number"] for run in document["runs"]][:2] == [2, 3]
+    # How many fit in is the machine's business.
+    assert [run["details"]["number"] for run in document["runs"]] == list(range(2, 2 + len(document["runs"])))
     assert document["runs"][0]["details"]["kind"] == "quorum-device"
     for run in document["runs"]:
         assert run["ok"] and (run["lost"], run["extra"], run["concurrent_writers"]) == (0, 0, 0)
