@@ -118,6 +118,10 @@ class Pacemaker:
         """Set the promotion score; it dies with the node."""
         self._tool(["crm_attribute", f"--promotion={resource}", "-N", node, "-l", "reboot", "-v", str(score)])
 
+    def refresh_attributes(self) -> None:
+        """Have the attribute daemon write all that it holds into the CIB again."""
+        self._tool(["attrd_updater", "--refresh"])
+
     def published(self, name: str) -> Mapping[str, str]:
         """A transient attribute as every node has published it: node → value."""
         found = {}

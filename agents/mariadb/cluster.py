@@ -226,6 +226,9 @@ class Cluster:
         if score == decide.SCORE_IN_SYNC and current == decide.SCORE_REQUESTED:
             return False
         self.pacemaker.set_score(self.resource, self.node, score)
+        if current is None:
+            # After a controller's restart the CIB has lost the score while the attribute daemon still holds it, and writes no change.
+            self.pacemaker.refresh_attributes()
         return True
 
     def hand_over(self, why: str) -> bool:
@@ -241,12 +244,9 @@ class Cluster:
         return heir is not None
 
     def keep_published(self, what: str, value: str) -> bool:
-        """Publish ``what`` unless this very Pacemaker has it already; True when it was published now.
-
-        The parent process is Pacemaker's executor: another one means that Pacemaker was restarted and has forgotten.
-        """
+        """Publish ``what`` unless this very attribute daemon has it already; True when it was published now. For Pacemaker's actions."""
         said = f"{RUN_DIR}/{self.resource}.{what}"
-        text = f"{os.getppid()} {value}"
+        text = f"{_attribute_daemon()} {value}"
         try:
             with open(said) as file:
                 if file.read() == text:
@@ -263,6 +263,23 @@ class Cluster:
         """Publish why this node cannot be promoted, and log it once, when it changes."""
         if self.keep_published("why", reason or "ok"):
             self._ctx.event("standing", "can be promoted" if reason is None else f"cannot be promoted: {reason}")
+
+
+def _attribute_daemon() -> str:
+    """A name for the running pacemaker-attrd: another one has forgotten what it was told. An action's grandparent is its parent."""
+    try:
+        with open(f"/proc/{os.getppid()}/stat") as file:
+            pacemakerd = file.read().rpartition(")")[2].split()[1]
+        with open(f"/proc/{pacemakerd}/task/{pacemakerd}/children") as file:
+            children = file.read().split()
+        for pid in children:
+            with open(f"/proc/{pid}/stat") as file:
+                name, _, fields = file.read().rpartition(")")
+            if name.endswith("(pacemaker-attrd"):
+                return f"{pid}.{fields.split()[19]}"
+    except OSError:
+        pass  # a daemon that is just being replaced; the next action finds the new one
+    return f"{os.getppid()}"
 
 
 def successor(pacemaker: Pacemaker, resource: str, node: str) -> str | None:

@@ -129,6 +129,11 @@ class Connection:
         rows = self.rows("SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'")
         return frozenset(int(row["id"]) for row in rows)
 
+    def keep_relay_log_synced(self) -> None:
+        """Have each received transaction on the disk, as a replica in sync must: it may be the only copy one day."""
+        if self.row("SELECT @@global.sync_relay_log AS v")["v"] != 1:
+            self.run("SET GLOBAL sync_relay_log=1")
+
     def sql_thread(self) -> int:
         """Id of the replication's SQL thread, another one after each start; 0 when it does not run."""
         return int(self.row("SELECT id FROM information_schema.processlist WHERE command = 'Slave_SQL'").get("id", 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, replication, roles
+from hafailover.agents.mariadb import decide, gtid, life, replication, roles
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
@@ -16,6 +16,9 @@ from hafailover.crm.pacemaker import PacemakerError
 def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     """Keep a running replica replicating and its score true; return the monitor's OCF code, or OcfError when it is degraded."""
     entry = cluster.journal()
+    process = unit.process()
+    if process and entry.in_sync(cluster.node, life.of(process, server)):
+        server.keep_relay_log_synced()
     wrong = stand_by(ctx, cluster, unit, server, entry)
     if wrong and "DIVERGED" in wrong:
         raise ocf.OcfError(ocf.DEGRADED, wrong)

@@ -18,6 +18,7 @@ from hafailover.agents import ocf
 from hafailover.agents.mariadb import outside, regain, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused
 from hafailover.agents.mariadb.journal import Journal, JournalError
+from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Context
@@ -217,6 +218,9 @@ class Tender:
         facts = (server.replica_connections(), cluster.recorded_at())
         # A replica's new life is published some seconds after its new connection is seen here, so nothing is settled for good.
         settled = facts == self._settled and time.monotonic() < self._ask_again
+        if cluster.has_several_replicas():
+            # One that has restarted waits to be admitted before it connects, and until then nobody else can be promoted.
+            settled = settled and len(facts[0]) == len(addresses(ctx.params["nodes"])) - 1
         # A single replica that is not connected cannot be in sync; of several, one may wait to be admitted before it connects.
         if settled or not (facts[0] or cluster.has_several_replicas()):
             return
