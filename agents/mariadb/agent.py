@@ -149,6 +149,8 @@ def start(ctx: Context) -> int:
 @agent.action("stop", timeout="120s")
 def stop(ctx: Context) -> int:
     """Stop the server; a writable one is demoted first, one that may not commit what waits is killed."""
+    from hafailover.agents.mariadb import demotion  # what a monitor never needs is not loaded for it
+
     unit, cluster = Unit(ctx), Cluster(ctx)
     held.release(ctx.instance)
     process = unit.process()
@@ -157,7 +159,7 @@ def stop(ctx: Context) -> int:
     try:
         with tender.end(ctx), sql.own(ctx) as server:
             if server.writable():
-                roles.demote(ctx, cluster, unit, server)
+                demotion.demote(ctx, cluster, unit, server)
     except (SqlError, PacemakerError, JournalError, ocf.OcfError) as error:
         ctx.log("warning", f"stopping a server that could not be asked first: {error}")
         unit.kill()
@@ -228,6 +230,8 @@ def promote(ctx: Context) -> int:
 @agent.action("demote", timeout="60s")
 def demote(ctx: Context) -> int:
     """Make the server read-only; one that is dead needs no demotion."""
+    from hafailover.agents.mariadb import demotion
+
     unit, cluster = Unit(ctx), Cluster(ctx)
     if unit.process() is None:
         # Success without touching the score: another code makes Pacemaker stop and start this instance before it promotes the peer.
@@ -235,7 +239,7 @@ def demote(ctx: Context) -> int:
     with _sentences(), tender.end(ctx):
         try:
             with sql.own(ctx) as server:
-                return roles.demote(ctx, cluster, unit, server)
+                return demotion.demote(ctx, cluster, unit, server)
         except SqlError as error:
             ctx.event("demote.killed", f"killing a server that cannot be asked to become read-only: {error}")
             unit.kill()
