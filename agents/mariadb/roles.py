@@ -6,7 +6,7 @@ import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, life, replication, semisync, sql
+from hafailover.agents.mariadb import decide, draining, gtid, life, replication, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
@@ -75,7 +75,7 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     receiving = Receiving(ctx)
     try:
         journal = _claim(ctx, cluster, unit, server, journal, receiving)
-    except ocf.OcfError:
+    except (ocf.OcfError, SqlError):
         receiving.resume(server)
         raise
     if receiving.ended(_UNREACHABLE):
@@ -159,7 +159,7 @@ def _claim(
             if not refusal:
                 if facts.replica is not None:
                     receiving.end()
-                    _drain(ctx, server)
+                    draining.drain(ctx, server)
                     _reach_final_position(ctx, cluster, server, journal)
                 entry = journal.promoted(cluster.node, gtid.latest(server.state()), now())
                 cluster.record(entry, journal)
@@ -178,29 +178,6 @@ def _refuse(cluster: Cluster, reason: str) -> ocf.OcfError:
     cluster.set_score(decide.SCORE_NEVER)
     cluster.explain(reason)
     return ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {reason}")
-
-
-def _drain(ctx: Context, server: Connection) -> None:
-    """Wait until everything received is applied; a pre-promote notification may not have run, so this is where it counts."""
-    begin = time.monotonic()
-    while True:
-        replica = server.replica()
-        if replica is None:
-            raise ocf.OcfError(ocf.ERR_GENERIC, "replication was reset while its relay log was being applied")
-        if gtid.reached(replica.applied, replica.received):
-            return
-        if replica.sql_errno or not replica.sql:
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {decide.broken_replication(replica)}")
-        if ctx.deadline.expired:
-            left = gtid.behind(replica.applied, replica.received)
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {left} received transactions are still not applied")
-        server.row("SELECT MASTER_GTID_WAIT(%s, 1) AS v", replica.received)
-        waited = time.monotonic() - begin
-        if waited > 1:
-            left = gtid.behind(replica.applied, replica.received)
-            ctx.log(
-                "notice", f"applying what was received before opening: {left} transactions left after {waited:.0f} s"
-            )
 
 
 def _reach_final_position(ctx: Context, cluster: Cluster, server: Connection, journal: Journal) -> None:
