@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from hafailover.agents import __version__, ocf
-from hafailover.agents.mariadb import held, life, outside, reign, replication, roles, sql, standby, tender
+from hafailover.agents.mariadb import disk, events, held, life, outside, reign, replication, roles, sql, standby, tender
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.nodes import addresses
@@ -103,7 +103,14 @@ agent.parameter(
     default="5s",
     check=_positive,
     shortdesc="Longest answer",
-    longdesc="How long the server may take to answer one look before it counts as hung.",
+    longdesc="How long the server may take to answer one look before it counts as hung, unless it is busy.",
+)
+agent.parameter(
+    "events",
+    type="boolean",
+    default="false",
+    shortdesc="Run scheduled events",
+    longdesc="Whether the event scheduler runs on the promoted server; it never runs on another one.",
 )
 
 
@@ -149,17 +156,20 @@ def start(ctx: Context) -> int:
 @agent.action("stop", timeout="120s")
 def stop(ctx: Context) -> int:
     """Stop the server; a writable one is demoted first, one that may not commit what waits is killed."""
-    from hafailover.agents.mariadb import demotion  # what a monitor never needs is not loaded for it
+    from hafailover.agents.mariadb import demotion, sessions  # what a monitor never needs is not loaded for it
 
     unit, cluster = Unit(ctx), Cluster(ctx)
     held.release(ctx.instance)
     process = unit.process()
     if process is None:
+        unit.require_gone()
         return ocf.SUCCESS
     try:
         with tender.end(ctx), sql.own(ctx) as server:
             if server.writable():
                 demotion.demote(ctx, cluster, unit, server)
+            elif sessions.waits_for_space(server) or demotion.late_writer(server):
+                unit.kill()  # TERM would wait for the disk, or commit what nobody has acknowledged
     except (SqlError, PacemakerError, JournalError, ocf.OcfError) as error:
         ctx.log("warning", f"stopping a server that could not be asked first: {error}")
         unit.kill()
@@ -189,8 +199,21 @@ def monitor(ctx: Context) -> int:
                 outside.save(ctx)
             try:
                 cluster.keep_published("incarnation", life.of(process, server))
+                space = disk.look(ctx, server)
+                disk.keep_published(cluster, space)
+                full = disk.trouble(space)
                 if writable:
-                    return reign.look(ctx, cluster, server)
+                    if full and disk.hand_over(ctx, cluster, space):
+                        return _HANDED_OVER
+                    code = reign.look(ctx, cluster, server)
+                    events.keep_running(ctx, cluster, server)
+                    disk.report(space, ocf.DEGRADED_PROMOTED)
+                    return code
+                if events.halt(server):
+                    ctx.log("warning", "the event scheduler was on, on a server that is not promoted: switched off")
+                if full:
+                    standby.not_promotable(ctx, cluster, full)
+                    disk.report(space, ocf.DEGRADED)
                 return standby.look(ctx, cluster, unit, server)
             except (PacemakerError, JournalError, Refused) as error:
                 # The cluster's trouble, not the server's: failing the server for it would add one trouble to the other.
@@ -203,15 +226,18 @@ def monitor(ctx: Context) -> int:
 def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:
     if unit.process() != process:
         return ocf.NOT_RUNNING
-    if error.errno == sql.TOO_MANY_CONNECTIONS:
-        # Failing over a busy server to a cold one made an outage worse (GitHub, 2012): busy is degraded, not failed.
-        ctx.log("warning", f"the server is alive but every connection is taken: {error}")
-        return ocf.DEGRADED_PROMOTED if ctx.role == "Promoted" else ocf.DEGRADED
-    if ctx.role != "Promoted" and unit.state() == "activating":
+    promoted = ctx.role == "Promoted"
+    if not promoted and unit.state() == "activating":
         # Recovery takes as long as it takes; ending it would only have the next one begin from the start.
         return standby.not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
-    if ctx.role == "Promoted" and cluster.hand_over(f"killing mariadbd {process.pid}, which does not answer: {error}"):
-        unit.kill()
+    from hafailover.agents.mariadb import patience  # what a monitor never needs is not loaded for it
+
+    slow = patience.excuse(ctx, process, error)
+    if slow:
+        # Failing over a busy server to a cold one made an outage worse (GitHub, 2012): busy is degraded, not failed.
+        raise ocf.OcfError(ocf.DEGRADED_PROMOTED if promoted else ocf.DEGRADED, slow)
+    if promoted and cluster.hand_over(f"killing mariadbd {process.pid}, which does not answer: {error}"):
+        unit.silence()
         return _HANDED_OVER
     raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd {process.pid} runs but does not answer: {error}")
 
@@ -241,9 +267,7 @@ def demote(ctx: Context) -> int:
             with sql.own(ctx) as server:
                 return demotion.demote(ctx, cluster, unit, server)
         except SqlError as error:
-            ctx.event("demote.killed", f"killing a server that cannot be asked to become read-only: {error}")
-            unit.kill()
-            return ocf.SUCCESS
+            return demotion.kill_instead(ctx, unit, f"it cannot be asked to become read-only: {error}")
 
 
 @agent.action("notify", timeout="60s")
