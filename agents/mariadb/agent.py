@@ -18,6 +18,9 @@ from hafailover.crm.pacemaker import PacemakerError
 # instance stopped and started first, with the peer waiting; the next, unpromoted monitor finds it dead and has it restarted.
 _HANDED_OVER = ocf.RUNNING_PROMOTED
 
+# Seconds for all looks of one monitor; the rest of its 20 s is for telling a busy server from a hung one, and for saying so.
+_LOOK = 16.0
+
 agent = Agent(
     "mariadb",
     version=__version__,
@@ -191,7 +194,7 @@ def monitor(ctx: Context) -> int:
             return _HANDED_OVER
         return ocf.NOT_RUNNING
     try:
-        with sql.own(ctx) as server:
+        with sql.own(ctx, ctx.deadline.bound(_LOOK)) as server:
             writable = server.writable()
             if ctx.is_probe:
                 return reign.found(cluster) if writable else ocf.SUCCESS
@@ -209,6 +212,8 @@ def monitor(ctx: Context) -> int:
                     events.keep_running(ctx, cluster, server)
                     disk.report(space, ocf.DEGRADED_PROMOTED)
                     return code
+                if server.waiters() and _written_late(ctx, unit, server):
+                    return ocf.NOT_RUNNING
                 if events.halt(server):
                     ctx.log("warning", "the event scheduler was on, on a server that is not promoted: switched off")
                 if full:
@@ -221,6 +226,18 @@ def monitor(ctx: Context) -> int:
                 return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
     except SqlError as error:
         return _unanswered(ctx, cluster, unit, process, error)
+
+
+def _written_late(ctx: Context, unit: Unit, server: sql.Connection) -> bool:
+    """Whether somebody has written here after the demotion; the server is then ended, and its recovery removes what was written."""
+    from hafailover.agents.mariadb import demotion, sessions
+
+    if not demotion.late_writer(server):
+        return False
+    who = sessions.describe(server, server.client_sessions())
+    ctx.event("late-writer", f"killing a demoted server: somebody wrote on it, unacknowledged: {who}", level="warning")
+    unit.silence()
+    return True
 
 
 def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:

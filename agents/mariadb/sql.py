@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 TOO_MANY_CONNECTIONS = 1040
 STATEMENT_TIMEOUT = 1969
 _KNOCK_EVERY = 0.02  # seconds between two attempts to get the one spare connection
-_RESERVE = 2.5  # seconds of an action that are left to find out why the server was slow, and to say so
 _WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave"
 
 
@@ -154,16 +153,16 @@ class Connection:
         return tuple(int(row["id"]) for row in rows)
 
 
-def own(ctx: Context) -> Connection:
-    """Log in to this node's server, with the patience that one look at it may take, and all of them before the action's deadline.
+def own(ctx: Context, life: float = float("inf")) -> Connection:
+    """Log in to this node's server, with the patience that one look at it may take, and ``life`` seconds for all of them.
 
     When every connection is taken, root has one more; but clients that are about to be refused, and other helpers, take it for moments.
     """
-    end = time.monotonic() + ctx.deadline.bound(ctx.params["patience"])
+    patience = ctx.deadline.bound(ctx.params["patience"])
+    end = time.monotonic() + patience
     while True:
         try:
-            life = ctx.deadline.bound(float("inf")) - _RESERVE
-            return local(ctx.params["socket"], ctx.deadline.bound(ctx.params["patience"]), life)
+            return local(ctx.params["socket"], patience, life)
         except SqlError as error:
             if error.errno != TOO_MANY_CONNECTIONS or time.monotonic() > end:
                 raise
