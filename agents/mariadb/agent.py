@@ -284,7 +284,7 @@ def demote(ctx: Context) -> int:
             with sql.own(ctx) as server:
                 return demotion.demote(ctx, cluster, unit, server)
         except SqlError as error:
-            return demotion.kill_instead(ctx, unit, f"it cannot be asked to become read-only: {error}")
+            return demotion.kill_instead(ctx, cluster, unit, f"it cannot be asked to become read-only: {error}")
 
 
 @agent.action("notify", timeout="60s")

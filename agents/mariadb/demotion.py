@@ -11,9 +11,11 @@ import time
 from hafailover.agents import ocf
 from hafailover.agents.mariadb import events, sessions
 from hafailover.agents.mariadb.cluster import Cluster
+from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import STATEMENT_TIMEOUT, Connection, SqlError
 from hafailover.agents.ocf import Context
+from hafailover.crm.pacemaker import PacemakerError
 
 _READ_ONLY_TRIES = 3
 _READ_ONLY_WAIT = 2  # seconds per try, before what blocks it is killed
@@ -30,22 +32,22 @@ def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> in
     """
     if sessions.waits_for_space(server):
         # Its position counts a transaction that is not in the binary log, and may never be.
-        return kill_instead(ctx, unit, "the disk is full, and commits wait for space")
+        return kill_instead(ctx, cluster, unit, "the disk is full, and commits wait for space")
     if server.writable():
         if server.waiters() and not cluster.pacemaker.quorate():
-            return kill_instead(ctx, unit, "commits wait for a replica and quorum is lost")
+            return kill_instead(ctx, cluster, unit, "commits wait for a replica and quorum is lost")
         try:
             events.halt(server)
             _close(ctx, server)
         except SqlError as error:
-            return kill_instead(ctx, unit, f"it would not become read-only: {error}")
+            return kill_instead(ctx, cluster, unit, f"it would not become read-only: {error}")
     for _ in range(_ROUNDS):
         # SUPER and READ_ONLY ADMIN may still write, and an open transaction may hold locks: nobody keeps a session.
         number, left = sessions.end(server, ctx.deadline.bound(_ENDING))
         if left:
-            return kill_instead(ctx, unit, f"sessions do not end when they are killed: {left}")
+            return kill_instead(ctx, cluster, unit, f"sessions do not end when they are killed: {left}")
         if sessions.stuck_commits(server):
-            return kill_instead(ctx, unit, "a privileged session still waits for a replica")
+            return kill_instead(ctx, cluster, unit, "a privileged session still waits for a replica")
         position = server.binlog_position()
         time.sleep(_STILL)
         if server.binlog_position() != position:
@@ -58,11 +60,13 @@ def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> in
             return ocf.SUCCESS
     # The successor opens without that; what was acknowledged it has.
     who = sessions.describe(server, server.client_sessions()) or "a privileged session"
-    return kill_instead(ctx, unit, f"it is written to in spite of read_only, though every session was ended: {who}")
+    return kill_instead(
+        ctx, cluster, unit, f"it is written to in spite of read_only, though every session was ended: {who}"
+    )
 
 
-def kill_instead(ctx: Context, unit: Unit, why: str) -> int:
-    """Demote the server by ending it; OcfError when even that is not possible."""
+def kill_instead(ctx: Context, cluster: Cluster, unit: Unit, why: str) -> int:
+    """Demote the server by ending it, and publish why; OcfError when even that is not possible."""
     ctx.event("demote.killed", f"killing the server instead of demoting it: {why}", level="warning", why=why)
     left = unit.silence()
     if left is not None:
@@ -70,6 +74,10 @@ def kill_instead(ctx: Context, unit: Unit, why: str) -> int:
         ctx.event(
             "stuck", f"a thread of mariadbd {left.pid} hangs in the kernel; nobody can write through it", level="error"
         )
+    try:
+        cluster.publish_for_epoch("killed", cluster.journal().epoch, why)
+    except (PacemakerError, JournalError) as error:
+        ctx.log("warning", f"nobody could be told why: {error}")
     return ocf.SUCCESS
 
 

@@ -254,15 +254,23 @@ def test_a_privileged_writer_that_reconnects_at_once(lab: Lab, writer: Writer) -
     loop = "while :; do mariadb -u root proof -e \"INSERT INTO other (who) VALUES ('root')\"; done 2>/dev/null"
     crowd = [lab.popen(old, ["sh", "-c", loop], stdin=subprocess.DEVNULL) for _ in range(3)]
     since = time.time() - 1
+    heir = other(lab, old)
+    argv = ["hafailover", "promote", heir, "--yes", "-o", "json"]
     try:
         until("it writes", lambda: ask(lab, old, "SELECT 1 FROM other WHERE who = 'root' LIMIT 1"))
-        outcome = switchover(lab, other(lab, old))
+        command = lab.popen(heir, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        until("the role has moved", lambda: opened(lab, heir) or command.poll() is not None)
     finally:
         for process in crowd:
             end(process)
+    outcome = json.loads(command.communicate(timeout=300)[0])
     assert promoted(lab, old) == other(lab, old), outcome
     assert events(lab, old, since, "demoted") or events(lab, old, since, "demote.killed")
     assert not any("accepted writes when" in left for left in outcome["left_to_do"]), outcome
+    if events(lab, old, since, "demote.killed"):
+        assert any(step["name"] == "killed" and "in spite of read_only" in step["says"] for step in outcome["steps"]), (
+            outcome
+        )
     # As a replica it takes what root writes, as every replica does: that is found, and for a person to decide about.
     until(
         "it is settled",
@@ -271,6 +279,10 @@ def test_a_privileged_writer_that_reconnects_at_once(lab: Lab, writer: Writer) -
     if not status(lab, old)["healthy"]:
         repair(lab, old)
     prove(lab, writer)
+
+
+def opened(lab: Lab, node: str) -> bool:
+    return ask(lab, node, "SELECT @@read_only") == "0"
 
 
 def reason(lab: Lab, node: str) -> str:
@@ -292,7 +304,7 @@ def repair(lab: Lab, node: str) -> None:
 
 
 ON_THE_REPLICA = [
-    Blocker("table lock", "LOCK TABLES other WRITE;", IDLE.format("app")),
+    Blocker("table lock", "LOCK TABLES other WRITE;", IDLE.format("root"), "root"),
     Blocker("global read lock", "FLUSH TABLES WITH READ LOCK;", IDLE.format("root"), "root"),
     Blocker(
         "backup",
