@@ -470,7 +470,7 @@ def test_a_server_that_survives_sigkill(lab: Lab, writer: Writer) -> None:
     try:
         until("it is mounted", lambda: lab.exec(old, ["mountpoint", "-q", "/root/hanging"]).returncode == 0)
         with session(lab, old, "SELECT LOAD_FILE('/root/hanging/hang');", "root"):
-            until("a thread hangs", lambda: "D" in lab.exec(old, ["ps", "-L", "-C", "mariadbd", "-o", "state="]).stdout)
+            until("a thread reads", lambda: ask(lab, old, RUNS.format("SELECT LOAD_FILE")))
             argv = ["hafailover", "promote", heir, "--yes", "-o", "json"]
             lab.exec(heir, argv, timeout=300)
         assert promoted(lab, heir) == heir
