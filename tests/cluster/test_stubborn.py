@@ -299,7 +299,7 @@ def repair(lab: Lab, node: str) -> None:
     sql(
         lab,
         node,
-        f"STOP SLAVE; SET sql_log_bin=0; TRUNCATE other; RESET MASTER; SET GLOBAL gtid_slave_pos='{opened}'; START SLAVE",
+        f"STOP SLAVE; SET sql_log_bin=0; TRUNCATE other; RESET MASTER; SET GLOBAL gtid_slave_pos='{opened}'",
     )
 
 
@@ -349,20 +349,16 @@ def test_what_was_received_is_applied_first(lab: Lab, writer: Writer) -> None:
     old = primary(lab)
     heir = other(lab, old)
     sql(lab, heir, "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=15; START SLAVE")
-    until("it is in sync again", lambda: reason(lab, heir) == "" and not events_pending(lab))
+    until("its new life is seen", lambda: "STALE" in reason(lab, heir))
+    until("it is in sync again", lambda: status(lab, old)["healthy"])
     writer.progress()
     since = time.time() - 1
     acked = writer.acked()
     lab.kill(old, UNIT)
     until("the replica has taken over", lambda: promoted(lab, heir) == heir)
     assert acked <= {int(word) for word in sql(lab, heir, "SELECT id FROM acked").split()}
-    said = [record["MESSAGE"] for record in lab.journal(heir, since, ["HAFAILOVER_ACTION=promote"])]
-    assert said
+    assert any("applying what was received" in record["MESSAGE"] for record in lab.journal(heir, since))
     prove(lab, writer)
-
-
-def events_pending(lab: Lab) -> bool:
-    return not status(lab, lab.data_nodes[0])["healthy"]
 
 
 def test_every_connection_is_taken(lab: Lab, writer: Writer) -> None:
@@ -374,8 +370,6 @@ def test_every_connection_is_taken(lab: Lab, writer: Writer) -> None:
         for _ in range(CONNECTIONS + 5):
             clients.enter_context(session(lab, old, "DO 1;"))
         until("nobody else gets in", lambda: refused(lab, old))
-        one = clients.enter_context(contextlib.ExitStack())
-        del one
         assert sql(lab, old, "SELECT 1") == "1", "root has a connection more"
         lab.kill(replica, UNIT, signal.SIGSTOP)
         try:
@@ -384,8 +378,10 @@ def test_every_connection_is_taken(lab: Lab, writer: Writer) -> None:
             )
         finally:
             lab.kill(replica, UNIT, signal.SIGCONT)
-        healthy_but_full(lab)
-        assert refused(lab, old)
+        in_sync_again(lab)
+        for _ in range(5):  # the replica's own connection was free for a while
+            clients.enter_context(session(lab, old, "DO 1;"))
+        until("nobody else gets in again", lambda: refused(lab, old))
         outcome = switchover(lab, replica)
         assert promoted(lab, old) == replica, outcome
     healthy(lab)
@@ -397,7 +393,7 @@ def refused(lab: Lab, node: str) -> bool:
     return "Too many connections" in done.stderr
 
 
-def healthy_but_full(lab: Lab) -> None:
+def in_sync_again(lab: Lab) -> None:
     def in_sync() -> bool:
         instances = status(lab, lab.data_nodes[0])["services"][0]["instances"]
         return sorted(one["standing"] for one in instances) == ["in sync", "primary"]
