@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ _NEVER = {
     "skip_grant_tables": "lets everybody in",
     "relay_log_recovery": "throws away received transactions that are acknowledged but not yet applied",
     "wsrep_*": "is Galera, which replicates by itself; this service is for asynchronous and semi-synchronous pairs",
-    "event_scheduler": "would run events on every server, and those of privileged users write on replicas in spite of read_only",
     "port": _KEY,
     "socket": _KEY,
     "datadir": _KEY,
@@ -55,6 +55,7 @@ _ONLY = {
     "slave_exec_mode": ("STRICT", "IDEMPOTENT hides that a replica differs from its primary"),
     "unix_socket": ("ON", "the agent logs in through the socket as root"),
 }
+EVENTS = "event_scheduler"
 _PREFIX = re.compile(r"^(loose_|maximum_|enable_)+")
 
 
@@ -62,8 +63,10 @@ def refusal(name: str, value: Any) -> str | None:
     """Why the option may not be set so, or None when it may. Spelling is the server's: any case, - and _ alike."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         return "is not the name of a server option"
-    plain = _PREFIX.sub("", name.lower().replace("-", "_"))
+    plain = _plain(name)
     word = str(value).strip().lower()
+    if plain == EVENTS:
+        return None if word in _ON | _OFF else "must be ON or OFF: the agent switches it with the role"
     for never, reason in _NEVER.items():
         if plain == never or (never.endswith("*") and plain.startswith(never[:-1])):
             return reason
@@ -78,6 +81,16 @@ def refusal(name: str, value: Any) -> str | None:
         return f"turns log_bin off: {reason}" if word in _OFF else None
     good = _ON if allowed == "ON" else {allowed.lower()}
     return None if word in good else f"must be {allowed}, not {value}: {reason}"
+
+
+def runs_events(options: Mapping[str, Any]) -> bool:
+    """Whether the primary is to run scheduled events, by the last of the options that says so."""
+    found = [str(value).strip().lower() for name, value in options.items() if _plain(name) == EVENTS]
+    return bool(found) and found[-1] in _ON
+
+
+def _plain(name: str) -> str:
+    return _PREFIX.sub("", name.lower().replace("-", "_"))
 
 
 def pid_file(socket: str) -> str:
@@ -121,6 +134,8 @@ def defaults_file(service: Service, node: Node) -> str:
         # Starting replication by itself would purge relay logs that may hold the only copy of a transaction.
         "skip_slave_start": "ON",
         "read_only": "ON",
+        # On the promoted server alone, where the agent switches it on.
+        EVENTS: "OFF",
         # Practically never: only the agent may release waiting commits, after it has marked the replica as stale.
         "rpl_semi_sync_master_timeout": 18446744073709551615,
         # The default, AFTER_COMMIT, shows rows to other sessions before a replica has them.

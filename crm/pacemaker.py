@@ -166,6 +166,10 @@ class Pacemaker:
         )
         self._tool(["cibadmin", "--modify", "--allow-create", "--xml-pipe"], input=change)
 
+    def set_property(self, group: str, name: str, value: str) -> None:
+        """Write a permanent cluster property that may be lost to an older copy of the CIB: a convenience, not a record."""
+        self._tool(["crm_attribute", "-t", "crm_config", "-s", group, "-n", name, "-v", value])
+
     def report_failure(self, resource: str, node: str) -> None:
         """Tell Pacemaker that ``resource`` has failed on ``node`` instead of waiting for the next monitor."""
         self._tool(["crm_resource", "--fail", "-r", resource, "-N", node])

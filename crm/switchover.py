@@ -45,12 +45,14 @@ class Check:
 class Answer:
     """What the server on a node answered.
 
-    error: why it did not. position: its binary log's last GTID. lag: seconds it took to apply what it had received when it was first asked;
-    None when that took longer than MAX_LAG, or nobody watched.
+    error: why it did not; full: because every connection is taken, which does not keep its agent from anything. position: its binary
+    log's last GTID. lag: seconds it took to apply what it had received when it was first asked; None when that took longer than MAX_LAG, or
+    nobody watched.
     """
 
     node: str
     error: str = ""
+    full: bool = False
     writable: bool = False
     replica: Replica | None = None
     state: str = ""
@@ -189,6 +191,8 @@ def _primary(status: Status, service: Service, answers: Answers) -> Check:
         recorded = service.journal.primary or "nobody"
         return Check(name, False, f"{service.primary} is promoted, but {recorded} is recorded as primary")
     answer = answers.servers.get(service.primary)
+    if answer and answer.full:
+        return Check(name, None, f"{service.primary} is the recorded primary, and every connection to it is taken")
     if answer and answer.error:
         return Check(name, False, f"the primary does not answer: {answer.error}")
     if answer and not answer.writable:

@@ -87,7 +87,7 @@ def _ask(service: Service, node: str, login: Login) -> Answer:
         with sql.remote(service.nodes[node], service.port, login.user, login.password, _TIMEOUT) as server:
             return _answers_of(node, server)
     except SqlError as error:
-        return Answer(node, error=str(error))
+        return Answer(node, error=str(error), full=error.errno == sql.TOO_MANY_CONNECTIONS)
 
 
 def _answers_of(node: str, server: Connection) -> Answer:

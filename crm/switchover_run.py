@@ -119,6 +119,7 @@ class Switchover:
             return self._call_off("interrupted")
         except PacemakerError as error:
             return self._call_off(str(error))
+        self._note_killed()
         try:
             seen, idle = self._await_follower(deadline)
         except KeyboardInterrupt:
@@ -215,6 +216,7 @@ class Switchover:
                 time.sleep(_LOOK_EVERY)
         except KeyboardInterrupt:
             self._step("interrupted", time.monotonic(), "not waiting for the outcome any longer")
+        self._note_killed()
         return self._concluded(reason, seen, left)
 
     def _let_go(self) -> list[str]:
@@ -332,6 +334,16 @@ class Switchover:
             self._step("promoted", now, f"{self._node} is primary")
             if seen.addresses and all(where == self._node for where in seen.addresses.values()):
                 self._step("address", now, f"{', '.join(seen.addresses)} is up on {self._node}")
+
+    def _note_killed(self) -> None:
+        """The old primary's agent publishes why it could not close its server and had to kill it."""
+        try:
+            said = self._pacemaker.published(f"hafailover-{self._service.name}-killed").get(self._old, "")
+        except PacemakerError:
+            return  # the outcome is what counts, and is found out elsewhere
+        epoch, _, why = said.partition(":")
+        if epoch == str(self._service.journal.epoch):
+            self._step("killed", time.monotonic(), f"{self._old} was killed instead of closed: {why}")
 
     def _note_probes(self) -> None:
         for name, at, says in self._probes.events(self._begin, self._old, self._node):

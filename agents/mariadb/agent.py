@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from hafailover.agents import __version__, ocf
-from hafailover.agents.mariadb import held, life, outside, reign, replication, roles, sql, standby, tender
+from hafailover.agents.mariadb import disk, events, held, life, outside, reign, replication, roles, sql, standby, tender
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.nodes import addresses
@@ -17,6 +17,9 @@ from hafailover.crm.pacemaker import PacemakerError
 # The lowered score already makes Pacemaker demote this instance and promote the peer. A failure code on top of it would have this
 # instance stopped and started first, with the peer waiting; the next, unpromoted monitor finds it dead and has it restarted.
 _HANDED_OVER = ocf.RUNNING_PROMOTED
+
+# Seconds for all looks of one monitor; the rest of its 20 s is for telling a busy server from a hung one, and for saying so.
+_LOOK = 16.0
 
 agent = Agent(
     "mariadb",
@@ -103,7 +106,14 @@ agent.parameter(
     default="5s",
     check=_positive,
     shortdesc="Longest answer",
-    longdesc="How long the server may take to answer one look before it counts as hung.",
+    longdesc="How long the server may take to answer one look before it counts as hung, unless it is busy.",
+)
+agent.parameter(
+    "events",
+    type="boolean",
+    default="false",
+    shortdesc="Run scheduled events",
+    longdesc="Whether the event scheduler runs on the promoted server; it never runs on another one.",
 )
 
 
@@ -149,15 +159,20 @@ def start(ctx: Context) -> int:
 @agent.action("stop", timeout="120s")
 def stop(ctx: Context) -> int:
     """Stop the server; a writable one is demoted first, one that may not commit what waits is killed."""
+    from hafailover.agents.mariadb import demotion, sessions  # what a monitor never needs is not loaded for it
+
     unit, cluster = Unit(ctx), Cluster(ctx)
     held.release(ctx.instance)
     process = unit.process()
     if process is None:
+        unit.require_gone()
         return ocf.SUCCESS
     try:
         with tender.end(ctx), sql.own(ctx) as server:
             if server.writable():
-                roles.demote(ctx, cluster, unit, server)
+                demotion.demote(ctx, cluster, unit, server)
+            elif sessions.waits_for_space(server) or demotion.late_writer(server):
+                unit.kill()  # TERM would wait for the disk, or commit what nobody has acknowledged
     except (SqlError, PacemakerError, JournalError, ocf.OcfError) as error:
         ctx.log("warning", f"stopping a server that could not be asked first: {error}")
         unit.kill()
@@ -179,7 +194,7 @@ def monitor(ctx: Context) -> int:
             return _HANDED_OVER
         return ocf.NOT_RUNNING
     try:
-        with sql.own(ctx) as server:
+        with sql.own(ctx, ctx.deadline.bound(_LOOK)) as server:
             writable = server.writable()
             if ctx.is_probe:
                 return reign.found(cluster) if writable else ocf.SUCCESS
@@ -187,8 +202,23 @@ def monitor(ctx: Context) -> int:
                 outside.save(ctx)
             try:
                 cluster.keep_published("incarnation", life.of(process, server))
+                space = disk.look(ctx, server)
+                disk.keep_published(cluster, space)
+                full = disk.trouble(space)
                 if writable:
-                    return reign.look(ctx, cluster, server)
+                    if full and disk.hand_over(ctx, cluster, space):
+                        return _HANDED_OVER
+                    code = reign.look(ctx, cluster, server)
+                    events.keep_running(ctx, cluster, server)
+                    disk.report(space, ocf.DEGRADED_PROMOTED)
+                    return code
+                if server.waiters() and _written_late(ctx, unit, server):
+                    return ocf.NOT_RUNNING
+                if events.halt(server):
+                    ctx.log("warning", "the event scheduler was on, on a server that is not promoted: switched off")
+                if full:
+                    standby.not_promotable(ctx, cluster, full)
+                    disk.report(space, ocf.DEGRADED)
                 return standby.look(ctx, cluster, unit, server)
             except (PacemakerError, JournalError, Refused) as error:
                 # The cluster's trouble, not the server's: failing the server for it would add one trouble to the other.
@@ -198,18 +228,33 @@ def monitor(ctx: Context) -> int:
         return _unanswered(ctx, cluster, unit, process, error)
 
 
+def _written_late(ctx: Context, unit: Unit, server: sql.Connection) -> bool:
+    """Whether somebody has written here after the demotion; the server is then ended, and its recovery removes what was written."""
+    from hafailover.agents.mariadb import demotion, sessions
+
+    if not demotion.late_writer(server):
+        return False
+    who = sessions.describe(server, server.client_sessions())
+    ctx.event("late-writer", f"killing a demoted server: somebody wrote on it, unacknowledged: {who}", level="warning")
+    unit.silence()
+    return True
+
+
 def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:
     if unit.process() != process:
         return ocf.NOT_RUNNING
-    if error.errno == sql.TOO_MANY_CONNECTIONS:
-        # Failing over a busy server to a cold one made an outage worse (GitHub, 2012): busy is degraded, not failed.
-        ctx.log("warning", f"the server is alive but every connection is taken: {error}")
-        return ocf.DEGRADED_PROMOTED if ctx.role == "Promoted" else ocf.DEGRADED
-    if ctx.role != "Promoted" and unit.state() == "activating":
+    promoted = ctx.role == "Promoted"
+    if not promoted and unit.state() == "activating":
         # Recovery takes as long as it takes; ending it would only have the next one begin from the start.
         return standby.not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
-    if ctx.role == "Promoted" and cluster.hand_over(f"killing mariadbd {process.pid}, which does not answer: {error}"):
-        unit.kill()
+    from hafailover.agents.mariadb import patience  # what a monitor never needs is not loaded for it
+
+    slow = patience.excuse(ctx, process, error)
+    if slow:
+        # Failing over a busy server to a cold one made an outage worse (GitHub, 2012): busy is degraded, not failed.
+        raise ocf.OcfError(ocf.DEGRADED_PROMOTED if promoted else ocf.DEGRADED, slow)
+    if promoted and cluster.hand_over(f"killing mariadbd {process.pid}, which does not answer: {error}"):
+        unit.silence()
         return _HANDED_OVER
     raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd {process.pid} runs but does not answer: {error}")
 
@@ -228,6 +273,8 @@ def promote(ctx: Context) -> int:
 @agent.action("demote", timeout="60s")
 def demote(ctx: Context) -> int:
     """Make the server read-only; one that is dead needs no demotion."""
+    from hafailover.agents.mariadb import demotion
+
     unit, cluster = Unit(ctx), Cluster(ctx)
     if unit.process() is None:
         # Success without touching the score: another code makes Pacemaker stop and start this instance before it promotes the peer.
@@ -235,11 +282,9 @@ def demote(ctx: Context) -> int:
     with _sentences(), tender.end(ctx):
         try:
             with sql.own(ctx) as server:
-                return roles.demote(ctx, cluster, unit, server)
+                return demotion.demote(ctx, cluster, unit, server)
         except SqlError as error:
-            ctx.event("demote.killed", f"killing a server that cannot be asked to become read-only: {error}")
-            unit.kill()
-            return ocf.SUCCESS
+            return demotion.kill_instead(ctx, cluster, unit, f"it cannot be asked to become read-only: {error}")
 
 
 @agent.action("notify", timeout="60s")

@@ -70,13 +70,20 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
     address = addresses(ctx.params["nodes"]).get(primary)
     if address is None:
         return f"{primary} is the recorded primary but not in the parameter nodes"
-    mine = (
-        server.state()
-    )  # before the primary's: a transaction that arrives in between must not look like this server's own
     try:
         with connect(ctx, primary) as peer:
             if not peer.writable():
                 return f"{primary} is not writable yet"
+    except SqlError as error:
+        return f"cannot ask {primary}: {error}"
+    if server.waiters():
+        # Switching the waiting off would acknowledge what this server alone has; the monitor ends the server instead.
+        return "a commit waits here for an acknowledgement that nobody gives any more"
+    server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
+    # Before the primary's: a transaction that arrives in between must not look like this server's own.
+    mine = server.state()
+    try:
+        with connect(ctx, primary) as peer:
             theirs = peer.state()
     except SqlError as error:
         return f"cannot ask {primary}: {error}"
@@ -86,7 +93,6 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
         return diverged
     account = login(ctx.params["credentials"])
     server.run("STOP SLAVE")
-    server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
     server.run("SET GLOBAL gtid_strict_mode=ON")
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=ON")
     # Catching up, it would need one write to the disk for each transaction; what is lost with the power comes again.

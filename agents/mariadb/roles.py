@@ -1,4 +1,4 @@
-"""Promote and demote: the two steps in which a writer may exist twice or an acknowledged write may be left behind."""
+"""Promote: the step in which an acknowledged write may be left behind. The other one, in which a writer may exist twice, is demotion."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, life, replication, semisync, sql
+from hafailover.agents.mariadb import decide, draining, gtid, life, replication, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Unit
-from hafailover.agents.mariadb.sql import STATEMENT_TIMEOUT, Connection, SqlError
+from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
 
-_READ_ONLY_TRIES = 3
-_READ_ONLY_WAIT = 2  # seconds per try, before what blocks it is killed
 _UNREACHABLE = 0.15  # seconds; stopping an IO thread takes 20 ms, unless its primary is unreachable
 _CLAIM_PATIENCE = 30.0  # seconds for the cluster to answer and to have quorum
 _CLAIM_PAUSE = 0.2
@@ -77,7 +75,7 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     receiving = Receiving(ctx)
     try:
         journal = _claim(ctx, cluster, unit, server, journal, receiving)
-    except ocf.OcfError:
+    except (ocf.OcfError, SqlError):
         receiving.resume(server)
         raise
     if receiving.ended(_UNREACHABLE):
@@ -161,7 +159,7 @@ def _claim(
             if not refusal:
                 if facts.replica is not None:
                     receiving.end()
-                    _drain(ctx, server)
+                    draining.drain(ctx, server)
                     _reach_final_position(ctx, cluster, server, journal)
                 entry = journal.promoted(cluster.node, gtid.latest(server.state()), now())
                 cluster.record(entry, journal)
@@ -182,29 +180,6 @@ def _refuse(cluster: Cluster, reason: str) -> ocf.OcfError:
     return ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {reason}")
 
 
-def _drain(ctx: Context, server: Connection) -> None:
-    """Wait until everything received is applied; a pre-promote notification may not have run, so this is where it counts."""
-    begin = time.monotonic()
-    while True:
-        replica = server.replica()
-        if replica is None:
-            raise ocf.OcfError(ocf.ERR_GENERIC, "replication was reset while its relay log was being applied")
-        if gtid.reached(replica.applied, replica.received):
-            return
-        if replica.sql_errno or not replica.sql:
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {decide.broken_replication(replica)}")
-        if ctx.deadline.expired:
-            left = gtid.behind(replica.applied, replica.received)
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {left} received transactions are still not applied")
-        server.row("SELECT MASTER_GTID_WAIT(%s, 1) AS v", replica.received)
-        waited = time.monotonic() - begin
-        if waited > 1:
-            left = gtid.behind(replica.applied, replica.received)
-            ctx.log(
-                "notice", f"applying what was received before opening: {left} transactions left after {waited:.0f} s"
-            )
-
-
 def _reach_final_position(ctx: Context, cluster: Cluster, server: Connection, journal: Journal) -> None:
     """After a planned demote the old primary has said where it stands: opening before that point would leave writes behind."""
     final = cluster.published_in_epoch("final", journal.epoch).get(journal.primary)
@@ -213,78 +188,6 @@ def _reach_final_position(ctx: Context, cluster: Cluster, server: Connection, jo
     mine = gtid.latest(server.binlog_position(), server.state())
     if not gtid.reached(mine, final):
         raise _refuse(cluster, f"{journal.primary} stopped at {final}, this server stands at {mine}")
-
-
-def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
-    """Make sure that nobody can write here any more, and publish where the server stands.
-
-    Sessions that wait for an acknowledgement commit when they are killed or the server is terminated: rather than that, the server is
-    killed, and recovery on its return removes what nobody acknowledged.
-    """
-    if server.writable():
-        if server.waiters() and not cluster.pacemaker.quorate():
-            return _kill_instead(ctx, unit, "commits wait for a replica and quorum is lost")
-        try:
-            _close(ctx, server)
-        except SqlError as error:
-            return _kill_instead(ctx, unit, f"it would not become read-only: {error}")
-    if server.waiters():
-        return _kill_instead(ctx, unit, "a privileged session still waits for a replica")
-    position = _stand_still(server)
-    cluster.publish_for_epoch("final", cluster.journal().epoch, position)
-    if server.binlog_position() != position or server.waiters():
-        # Somebody with SUPER or READ ONLY ADMIN has connected again and writes on; the successor opens without that.
-        return _kill_instead(ctx, unit, "it is still being written to by a privileged session")
-    ctx.event("demoted", f"read-only at {position or 'an empty history'}")
-    return ocf.SUCCESS
-
-
-def _kill_instead(ctx: Context, unit: Unit, why: str) -> int:
-    ctx.event("demote.killed", f"killing the server instead of demoting it: {why}")
-    unit.kill()
-    return ocf.SUCCESS
-
-
-def _close(ctx: Context, server: Connection) -> None:
-    """read_only=ON within a deadline; it waits for table locks, running bulk statements and unacknowledged commits."""
-    for attempt in range(_READ_ONLY_TRIES):
-        try:
-            server.run(f"SET STATEMENT max_statement_time={_READ_ONLY_WAIT} FOR SET GLOBAL read_only=ON")
-            break
-        except SqlError as error:
-            if error.errno != STATEMENT_TIMEOUT or attempt + 1 == _READ_ONLY_TRIES:
-                raise
-            if server.waiters():
-                raise SqlError(error.errno, "commits wait for a replica that does not answer") from None
-            ctx.log("warning", f"read_only is blocked; killing {len(server.client_sessions())} sessions")
-            _kill_sessions(server)
-    # SUPER and READ ONLY ADMIN may still write, and an open transaction may hold locks: nobody keeps a session.
-    _kill_sessions(server)
-    if server.writable():
-        raise SqlError(0, "read_only is off after it was switched on")
-
-
-def _kill_sessions(server: Connection) -> None:
-    if server.waiters():
-        return  # a killed waiter commits, unacknowledged
-    for session in server.client_sessions():
-        try:
-            server.run(f"KILL CONNECTION {session}")
-        except SqlError as error:
-            if error.errno != 1094:  # ended by itself meanwhile
-                raise
-
-
-def _stand_still(server: Connection) -> str:
-    """Return the position once two looks agree; a bulk statement may run on for a moment after its session was killed."""
-    position = server.binlog_position()
-    for _ in range(100):
-        time.sleep(_STILL)
-        again = server.binlog_position()
-        if again == position:
-            return position
-        position = again
-    raise SqlError(0, f"still being written to at {position}")
 
 
 def refresh(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, journal: Journal) -> str | None:

@@ -12,7 +12,7 @@ import pwd
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide
+from hafailover.agents.mariadb import decide, vital
 from hafailover.agents.ocf import Context
 from hafailover.agents.record import NamedTuple
 
@@ -25,6 +25,8 @@ else:
 RUN_DIR = "/run/hafailover"
 _NAMES = ("mariadbd", "mysqld")
 _DIED_HOOK = "/usr/lib/hafailover/mariadb-died"
+_DEATH = 60.0  # seconds that the kernel may take to give back the memory of a killed server
+_STUCK = 15.0  # seconds in which a disk that still works has answered
 
 
 class Process(NamedTuple):
@@ -64,6 +66,7 @@ class Unit:
         self.name = f"hafailover-mariadb-{ctx.instance}.service"
         self.datadir = os.path.realpath(ctx.params["datadir"])
         self._planned = f"{RUN_DIR}/{ctx.instance}.planned"
+        self._left = f"{RUN_DIR}/{ctx.instance}.left"
 
     def process(self) -> Process | None:
         """The running server on this data directory, whoever started it."""
@@ -139,7 +142,7 @@ class Unit:
             f"--pid-file={ctx.params['pid_file']}",
             f"--port={ctx.params['port']}",
         ]
-        argv += ["--read-only=ON", "--skip-slave-start=ON", *options]
+        argv += ["--read-only=ON", "--skip-slave-start=ON", "--event-scheduler=OFF", *options]
         result = ctx.run(argv, timeout=ctx.deadline.remaining())
         if result.rc != 0 and self.state() not in ("active", "activating"):
             raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {self._last_error() or result.err.strip()}")
@@ -160,29 +163,68 @@ class Unit:
         self._mark_planned()
         process = self.process()
         if process is None:
+            self.require_gone()
             self._ctx.run(["systemctl", "stop", self.name], timeout=5)
             return
         self._signal(process, signal.SIGTERM)
         if not self._wait_gone(process, self._ctx.deadline.remaining() / 2):
-            self._ctx.log("warning", f"mariadbd {process.pid} ignored TERM; killing it")
+            self._ctx.log("warning", f"mariadbd {process.pid} does not end on TERM; killing it")
             self.kill()
 
     def kill(self) -> None:
-        """End the server at once, without the commit that TERM would give to unacknowledged transactions."""
-        self._mark_planned()
-        process = self.process()
-        if process is None:
-            return
-        self._signal(process, signal.SIGKILL)
-        if not self._wait_gone(process, self._ctx.deadline.remaining()):
+        """End the server at once, without the commit that TERM would give to unacknowledged transactions.
+
+        OcfError, in time to be read, when it does not end: then only taking the node's power helps, which Pacemaker does when stop fails.
+        """
+        self.silence()
+        self.require_gone()
+
+    def require_gone(self) -> None:
+        """OcfError when a thread of a killed server still hangs in the kernel."""
+        left = self.remainder()
+        if left is not None:
             raise ocf.OcfError(
-                ocf.ERR_GENERIC, f"mariadbd {process.pid} survives SIGKILL (stuck in the kernel: is its disk gone?)"
+                ocf.ERR_GENERIC,
+                f"mariadbd {left.pid} survives SIGKILL, a thread of it hangs in the kernel: is the disk of {self.datadir} gone?",
             )
 
-    def _wait_gone(self, process: Process, seconds: float) -> bool:
-        end = time.monotonic() + max(0.1, seconds)
-        while _process(process.pid, self.datadir) == process:
-            if time.monotonic() > end:
+    def silence(self) -> Process | None:
+        """Kill the server; it runs nothing any more, so nobody gets an answer from it. Return what hangs in the kernel, or None.
+
+        A thread that waits for a disk that does not answer cannot be ended, but the signal reaches it before it could return to the
+        program. OcfError when the kernel does not deliver the signal.
+        """
+        self._mark_planned()
+        process = self.process() or self.remainder()
+        if process is None:
+            return None
+        self._signal(process, signal.SIGKILL)
+        if self._wait_gone(process, self._ctx.deadline.bound(_DEATH), _STUCK):
+            return None
+        with open(self._left, "w") as file:
+            file.write(f"{process.pid} {process.started}")
+        if vital.hangs_dead(process):
+            return process
+        raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd {process.pid} still runs after SIGKILL")
+
+    def remainder(self) -> Process | None:
+        """What is left of a server that was killed and of which a thread hangs in the kernel, or None."""
+        try:
+            with open(self._left) as file:
+                pid, started = file.read().split()
+        except (OSError, ValueError):
+            return None
+        left = Process(int(pid), started)
+        return None if vital.gone(left) else left
+
+    def _wait_gone(self, process: Process, seconds: float, stuck: float = float("inf")) -> bool:
+        """Wait until it has ended; no longer than ``stuck`` seconds for one that hangs in the kernel all that time."""
+        begin = moved = time.monotonic()
+        while not vital.gone(process):
+            at = time.monotonic()
+            if not vital.stuck(process):
+                moved = at
+            if at - begin > max(0.1, seconds) or at - moved > stuck:
                 return False
             time.sleep(0.02)
         return True

@@ -6,6 +6,8 @@ wait for a semi-sync acknowledgement.
 
 from __future__ import annotations
 
+import time
+
 from hafailover.agents.mariadb.decide import Replica, SemiSync
 from hafailover.agents.mariadb.wire import Wire, WireError
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 TOO_MANY_CONNECTIONS = 1040
 STATEMENT_TIMEOUT = 1969
+_KNOCK_EVERY = 0.02  # seconds between two attempts to get the one spare connection
 _WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave"
 
 
@@ -31,10 +34,18 @@ class SqlError(Exception):
 class Connection:
     """An open, autocommitting connection. Errors are SqlError, also when the server goes away."""
 
-    def __init__(self, where: str, address: str | tuple[str, int], user: str, password: str, timeout: float) -> None:
+    def __init__(
+        self,
+        where: str,
+        address: str | tuple[str, int],
+        user: str,
+        password: str,
+        timeout: float,
+        life: float = float("inf"),
+    ) -> None:
         self.where = where
         try:
-            self._wire = Wire(address, user, password, timeout)
+            self._wire = Wire(address, user, password, timeout, life)
         except WireError as error:
             raise self._translated(error) from None
 
@@ -147,14 +158,25 @@ class Connection:
         return tuple(int(row["id"]) for row in rows)
 
 
-def own(ctx: Context) -> Connection:
-    """Log in to this node's server, with the patience that one look at it may take."""
-    return local(ctx.params["socket"], ctx.deadline.bound(ctx.params["patience"]))
+def own(ctx: Context, life: float = float("inf")) -> Connection:
+    """Log in to this node's server, with the patience that one look at it may take, and ``life`` seconds for all of them.
+
+    When every connection is taken, root has one more; but clients that are about to be refused, and other helpers, take it for moments.
+    """
+    patience = ctx.deadline.bound(ctx.params["patience"])
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return local(ctx.params["socket"], patience, life)
+        except SqlError as error:
+            if error.errno != TOO_MANY_CONNECTIONS or time.monotonic() > end:
+                raise
+        time.sleep(_KNOCK_EVERY)
 
 
-def local(socket: str, timeout: float) -> Connection:
+def local(socket: str, timeout: float, life: float = float("inf")) -> Connection:
     """Log in as root over the unix socket (``unix_socket`` authentication: no password exists that could leak)."""
-    return Connection(socket, socket, "root", "", timeout)
+    return Connection(socket, socket, "root", "", timeout, life)
 
 
 def remote(address: str, port: int, user: str, password: str, timeout: float) -> Connection:

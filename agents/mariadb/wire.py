@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket as socket
 import contextlib
 import struct
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,12 +37,18 @@ class WireError(Exception):
 
 
 class Wire:
-    """A connection that has logged in and commits each statement by itself. ``timeout`` bounds every wait, in seconds."""
+    """A connection that has logged in and commits each statement by itself.
 
-    def __init__(self, address: str | tuple[str, int], user: str, password: str, timeout: float) -> None:
+    ``timeout`` bounds every wait, ``life`` all of them together, both in seconds.
+    """
+
+    def __init__(
+        self, address: str | tuple[str, int], user: str, password: str, timeout: float, life: float = float("inf")
+    ) -> None:
         """``address`` is the path of a unix socket, or a host's numeric address and port."""
+        self._timeout, self._end = timeout, time.monotonic() + life
         try:
-            self._sock = _connect(address, timeout)
+            self._sock = _connect(address, min(timeout, life))
         except OSError as error:
             raise WireError(CANNOT_CONNECT, f"cannot connect: {error.strerror or error}") from None
         self._buffer = b""
@@ -163,10 +170,13 @@ class Wire:
 
     def _bytes(self, size: int) -> bytes:
         while len(self._buffer) < size:
+            patience = min(self._timeout, self._end - time.monotonic())
             try:
+                self._sock.settimeout(max(patience, 0.001))
                 data = self._sock.recv(65536)
             except socket.timeout:
-                raise WireError(LOST, f"no answer for {self._sock.gettimeout():g} s") from None
+                slow = "" if patience == self._timeout else " after other slow answers"
+                raise WireError(LOST, f"no answer for {max(patience, 0):.3g} s{slow}") from None
             except OSError as error:
                 raise WireError(LOST, f"connection lost: {error.strerror or error}") from None
             if not data:

@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 import click
-from hafailover.crm import local
+from hafailover.crm import local, privileged
 from hafailover.crm.errors import FAILED, HafailoverError
 from hafailover.crm.status import as_json
 from hafailover.crm.status_facts import ClusterDown, gather
@@ -49,6 +49,7 @@ def command(output: str, check: bool) -> None:
     except ClusterDown as error:
         _offline(str(error), output)
     verdict = judge(status)
+    verdict = verdict._replace(problems=(*verdict.problems, *privileged.hints(status)))
     if output == "json":
         click.echo(json.dumps(as_json(status, verdict), indent=2))
     else:

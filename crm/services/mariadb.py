@@ -105,6 +105,8 @@ class MariaDB(ServiceType):
         for key in ("stall", "patience"):
             if key in options:
                 params[key] = seconds(options[key])
+        if mariadb_options.runs_events(options["options"]):
+            params["events"] = "true"
         operations = (
             model.operation(name, "start", "0", timeout="300s"),
             model.operation(name, "stop", "0", timeout="120s"),

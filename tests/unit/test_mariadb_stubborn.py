@@ -1,0 +1,141 @@
+"""The rules for what stands in the way: full disks, busy servers, events; on facts and on small processes, without a server."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hafailover.agents.mariadb import disk, events, vital
+from hafailover.agents.mariadb.disk import Disk
+from hafailover.agents.mariadb.server import Process
+from hafailover.crm import mariadb_options
+
+FULL = Disk(free=0, waiting=True, lasts=0.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "heir", "published", "keeps"),
+    [
+        (FULL, "db2", {"db2": "ok"}, None),
+        (FULL, "db2", {"db2": "low", "db3": "ok"}, "the disk of db2 is low"),
+        (FULL, "db2", {"db2": "full"}, "the disk of db2 is full"),
+        (FULL, "db2", {}, "not known"),
+        (FULL, None, {"db2": "ok"}, "no replica may take over"),
+        (FULL._replace(waiting=False), "db2", {"db2": "ok"}, "nothing waits"),
+        (FULL._replace(waiting=False, lasts=11.0), "db2", {"db2": "ok"}, None),
+        (FULL._replace(free=disk.FULL), "db2", {"db2": "ok"}, "not full"),
+    ],
+)
+def test_a_full_disk_is_left_for_one_with_space(
+    state: Disk, heir: str | None, published: dict[str, str], keeps: str | None
+) -> None:
+    found = disk.leave(state, heir, published)
+    assert (found is None) if keeps is None else (found is not None and keeps in found)
+
+
+def test_a_replica_with_little_space_is_not_where_a_full_primary_goes() -> None:
+    assert [disk.state(free) for free in (0, disk.FULL - 1, disk.FULL, disk.LOW - 1, disk.LOW)] == [
+        "full",
+        "full",
+        "low",
+        "low",
+        "ok",
+    ]
+
+
+def test_a_full_disk_is_trouble_and_names_what_waits() -> None:
+    assert disk.trouble(FULL._replace(free=disk.FULL)) is None
+    assert "wait" in str(disk.trouble(FULL))
+    assert "wait" not in str(disk.trouble(FULL._replace(waiting=False)))
+
+
+NAMES = [("shop", "nightly"), ("shop", "a.b"), ("s,h op", "é`%="), ("a", "b")]
+
+
+def test_a_list_of_events_comes_back_as_it_was() -> None:
+    text = events.write(NAMES)
+    assert events.read(text) == frozenset(NAMES)
+    assert not set(text[len("v=1 ") :]) & set(" \"'<&")
+    assert text == events.write(reversed(NAMES)), (
+        "the same events are the same text, or it would be written again and again"
+    )
+
+
+@pytest.mark.parametrize("text", [None, "", "v=1 off=", "v=2 off=a.b", "nonsense"])
+def test_no_list_of_events_disables_none(text: str | None) -> None:
+    assert events.read(text) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("definer", "account"),
+    [("app@%", "`app`@`%`"), ("a@b@localhost", "`a@b`@`localhost`"), ("a`b@h", "`a``b`@`h`"), ("role", "`role`")],
+)
+def test_an_event_keeps_its_definer(definer: str, account: str) -> None:
+    assert events.waking("s`x", "e", definer, enabled=True) == f"ALTER DEFINER={account} EVENT `s``x`.`e` ENABLE"
+    assert events.waking("s", "e", definer, enabled=False).endswith("`s`.`e` DISABLE")
+
+
+@pytest.mark.parametrize(
+    ("options", "runs"),
+    [
+        ({}, False),
+        ({"event_scheduler": "ON"}, True),
+        ({"event-scheduler": True}, True),
+        ({"EVENT_SCHEDULER": 0}, False),
+    ],
+)
+def test_events_run_where_the_topology_says_so(options: dict[str, object], runs: bool) -> None:
+    assert mariadb_options.runs_events(options) is runs
+    assert all(mariadb_options.refusal(name, value) is None for name, value in options.items())
+
+
+def test_the_event_scheduler_may_not_be_disabled_for_good() -> None:
+    assert "ON or OFF" in str(mariadb_options.refusal("event_scheduler", "DISABLED"))
+
+
+@pytest.fixture
+def idle() -> Iterator[subprocess.Popen[str]]:
+    with running("import sys; print('up', flush=True); sys.stdin.read()") as process:
+        yield process
+
+
+def running(program: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+def named(process: subprocess.Popen[str]) -> Process:
+    with open(f"/proc/{process.pid}/stat") as file:
+        return Process(process.pid, file.read().rpartition(")")[2].split()[19])
+
+
+def test_a_process_that_waits_is_not_busy(idle: subprocess.Popen[str]) -> None:
+    assert not vital.busy(named(idle))
+    idle.kill()
+
+
+def test_a_process_that_computes_is_busy_until_it_is_stopped() -> None:
+    with running("print('up', flush=True)\nwhile True: pass") as process:
+        try:
+            assert vital.busy(named(process))
+            process.send_signal(signal.SIGSTOP)
+            assert not vital.busy(named(process))
+        finally:
+            process.kill()
+
+
+def test_a_process_is_gone_when_it_is_a_zombie_without_threads(idle: subprocess.Popen[str]) -> None:
+    it = named(idle)
+    assert not vital.gone(it)
+    assert not vital.hangs_dead(it)  # it sleeps, but a signal would wake it
+    idle.kill()
+    idle.wait()
+    assert vital.gone(it)
+    assert vital.gone(Process(it.pid, "another start"))
