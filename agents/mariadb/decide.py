@@ -6,7 +6,7 @@ same sentence. Nothing here reads a clock, a file or a server.
 
 from __future__ import annotations
 
-from hafailover.agents.mariadb import gtid
+from hafailover.agents.mariadb import first, gtid
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.life import may_acknowledge
 from hafailover.agents.record import NamedTuple
@@ -70,7 +70,8 @@ class Standing(NamedTuple):
     quorate: whether this partition has quorum. journal: as read from the CIB. incarnation: of this node's server.
     reigns: node → the epoch whose primary it became, gone when it leaves the cluster. lives: node → life, as published. replica: None when
     replication is not configured. state: own ``@@gtid_binlog_state`` joined with ``@@gtid_slave_pos``. positions: what each data node has
-    published for an election (received position; on a first start its whole state).
+    published for an election (received position; on a first start its whole state). virgin: on a first start, the nodes whose servers hold
+    no tables of anybody.
     """
 
     node: str
@@ -84,6 +85,7 @@ class Standing(NamedTuple):
     replica: Replica | None
     state: str
     positions: Mapping[str, str]
+    virgin: frozenset[str] = frozenset()
 
 
 def standing_refusal(facts: Standing) -> str | None:
@@ -98,7 +100,7 @@ def standing_refusal(facts: Standing) -> str | None:
                 f"{name} was promoted in epoch {epoch}, but the journal is of epoch {journal.epoch}: an older copy won"
             )
     if not journal.epoch:
-        return _first_primary_refusal(facts)
+        return first.primary_refusal(facts)
     if journal.primary == facts.node:
         return _last_primary_refusal(facts)
     if facts.replica is not None and (facts.replica.sql_errno or not facts.replica.sql):
@@ -129,25 +131,6 @@ def errant(state: str, applied: str) -> str | None:
     position = {gtid_.domain: gtid_.sequence for gtid_ in gtid.parse(applied)}
     own = tuple(gtid_ for gtid_ in gtid.parse(state) if gtid_.sequence > position.get(gtid_.domain, 0))
     return f"holds {gtid.text(own)}, which did not come from the primary" if own else None
-
-
-def _first_primary_refusal(facts: Standing) -> str | None:
-    """No primary was ever recorded: the server that holds all the others' data is first; a tie goes to the topology's order."""
-    absent = [name for name in facts.nodes if name not in facts.online or name not in facts.positions]
-    if absent:
-        return f"no primary was ever recorded and {', '.join(absent)} has not shown its data yet: waiting for it"
-    for name in facts.nodes:
-        extra = gtid.missing(facts.positions[name], facts.state)
-        if extra:
-            return (
-                f"no primary was ever recorded and {name} holds transactions this server does not: {gtid.text(extra)}"
-            )
-    for name in facts.nodes:
-        if name == facts.node:
-            return None
-        if not gtid.missing(facts.state, facts.positions[name]):
-            return f"no primary was ever recorded; {name} holds the same data and comes first"
-    return f"{facts.node} is not a data node of this service"
 
 
 def _last_primary_refusal(facts: Standing) -> str | None:

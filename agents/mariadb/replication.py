@@ -80,7 +80,7 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
             theirs = peer.state()
     except SqlError as error:
         return f"cannot ask {primary}: {error}"
-    diverged = decide.divergence(mine, theirs, primary)
+    diverged = _beginning(ctx, server, primary) if not mine else decide.divergence(mine, theirs, primary)
     if diverged:
         server.run("STOP SLAVE")
         return diverged
@@ -122,6 +122,14 @@ def receive(ctx: Context, cluster: Cluster, server: Connection, primary: str) ->
         time.sleep(_ADMISSION_LOOK)
     server.run("START SLAVE IO_THREAD")
     return None
+
+
+def _beginning(ctx: Context, server: Connection, primary: str) -> str | None:
+    """Say why a server without any GTID must not replicate from the beginning of the primary's binary log, or None."""
+    from hafailover.agents.mariadb import first  # rare
+    from hafailover.agents.mariadb.cluster import Cluster
+
+    return first.from_nothing_refusal(Cluster(ctx).journal().origin, server.virgin(), primary)
 
 
 def look_at(ctx: Context, name: str, incarnation: str) -> Peer:

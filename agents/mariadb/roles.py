@@ -6,7 +6,7 @@ import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, life, replication, semisync, sql
+from hafailover.agents.mariadb import decide, first, gtid, life, replication, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
@@ -34,8 +34,9 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
     process = unit.process()
     alone = journal.primary in ("", cluster.node)
     online = cluster.pacemaker.joined() if alone or len(nodes) > 2 else frozenset(nodes)
+    virgin: frozenset[str] = frozenset()
     if not journal.epoch:
-        positions = {name: value[2:] for name, value in cluster.published("position").items()}
+        positions, virgin = first.read_shown(cluster.published("position"))
     elif not hint and len(set(journal.sync) - {cluster.node}) > 0:
         positions = cluster.published_in_epoch("received", journal.epoch)
     else:
@@ -53,6 +54,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         replica=replica,
         state=state,
         positions=positions,
+        virgin=virgin,
     )
 
 
@@ -164,6 +166,7 @@ def _claim(
                     _drain(ctx, server)
                     _reach_final_position(ctx, cluster, server, journal)
                 entry = journal.promoted(cluster.node, gtid.latest(server.state()), now())
+                entry = entry._replace(origin=first.origin(facts))
                 cluster.record(entry, journal)
                 return entry
             if facts.quorate:

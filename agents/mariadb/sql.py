@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TOO_MANY_CONNECTIONS = 1040
 STATEMENT_TIMEOUT = 1969
+# A file system's lost+found in the data directory looks like a schema, too.
+_OWN_SCHEMAS = frozenset(("mysql", "information_schema", "performance_schema", "sys", "#mysql50#lost+found"))
 _WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave"
 
 
@@ -82,6 +84,14 @@ class Connection:
         """Everything this server is known to hold: its binary log's state, and what it applied as a replica."""
         row = self.row("SELECT @@global.gtid_binlog_state AS state, @@global.gtid_slave_pos AS applied")
         return ",".join(part for part in (row["state"], row["applied"]) if part)
+
+    def virgin(self) -> bool:
+        """Tell whether nobody ever made anything here: no schema but the server's own, and at most an empty ``test``."""
+        rows = self.rows("SELECT schema_name AS name FROM information_schema.schemata")
+        found = {str(row["name"]) for row in rows} - _OWN_SCHEMAS
+        if found != {"test"}:
+            return not found
+        return not self.row("SELECT 1 FROM information_schema.tables WHERE table_schema = 'test' LIMIT 1")
 
     def replica(self) -> Replica | None:
         """The replication threads and positions, or None when replication is not configured."""

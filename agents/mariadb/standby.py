@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, replication, roles
+from hafailover.agents.mariadb import decide, first, gtid, replication, roles
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
@@ -47,7 +47,7 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
         cluster.explain(wrong)
         return wrong
     if not entry.epoch:
-        cluster.keep_published("position", "1:" + server.state())
+        cluster.keep_published("position", first.shown(server.virgin(), server.state()))
     if not entry.settling(now()):
         roles.refresh(ctx, cluster, unit, server, entry)
     return None
