@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from hafailover.agents import ocf
 from hafailover.agents.mariadb import decide, first, held
@@ -14,6 +15,8 @@ from hafailover.agents.ocf import Context
 
 _MARK = ".hafailover-initialising"
 _NO_DATA = frozenset({"lost+found"})  # what a fresh file system brings along
+_PATIENCE = 10.0  # seconds
+_PAUSE = 0.2
 _INSTALL_DB = "mariadb-install-db"
 
 
@@ -33,7 +36,12 @@ def furnish(ctx: Context, cluster: Cluster, unit: Unit, entry: Journal) -> str |
     """Initialise an empty data directory, if it may be; return why the server has to wait, or None when it can be started."""
     if not is_blank(unit.datadir):
         return None
+    # The nodes of a fresh pair start together: a moment's patience saves a second start, which is recorded as a failure.
+    end = time.monotonic() + min(_PATIENCE, ctx.deadline.remaining() / 4)
     why = _refusal(ctx, cluster, entry)
+    while why and not why.startswith(first.NEEDS_CLONE) and time.monotonic() < end:
+        time.sleep(_PAUSE)
+        why = _refusal(ctx, cluster, cluster.journal())
     if why:
         ctx.event("start.waits", why)
         held.hold(ctx.instance, held.WAITING, why)

@@ -28,7 +28,8 @@ class Replica(NamedTuple):
     """What SHOW SLAVE STATUS said. Positions are GTID positions; error is empty when all is well.
 
     received: everything in the relay log. applied: everything executed. source: the primary's address. io: Slave_IO_Running
-    ("Yes", "Connecting", "No", "Preparing").
+    ("Yes", "Connecting", "No", "Preparing"). gtid: whether it replicates by GTID, not by file and position. filters: what is left out on
+    purpose ("Replicate_Do_DB=shop"), empty when nothing is.
     """
 
     source: str
@@ -39,6 +40,8 @@ class Replica(NamedTuple):
     io_errno: int
     sql_errno: int
     error: str
+    gtid: bool = True
+    filters: str = ""
 
 
 # A replica whose primary died keeps trying to connect: these are the network's errors, not the replica's.
@@ -49,6 +52,8 @@ DIVERGENCE_ERRORS = frozenset({1236, 1950, 1062, 1032})
 
 def broken_replication(replica: Replica) -> str | None:
     """Say why this replica's threads do not work, or None. A connection that is being retried is no fault of the replica."""
+    if replica.filters:
+        return f"a replication filter leaves rows out: {replica.filters}"
     if replica.sql_errno or not replica.sql:
         return f"the SQL thread stopped: {replica.error or 'somebody stopped it'} (error {replica.sql_errno})"
     if replica.io_errno not in _CONNECTION_ERRORS:
@@ -103,7 +108,7 @@ def standing_refusal(facts: Standing) -> str | None:
         return first.primary_refusal(facts)
     if journal.primary == facts.node:
         return _last_primary_refusal(facts)
-    if facts.replica is not None and (facts.replica.sql_errno or not facts.replica.sql):
+    if facts.replica is not None and (facts.replica.sql_errno or not facts.replica.sql or facts.replica.filters):
         return broken_replication(facts.replica)
     if not journal.in_sync(facts.node, facts.incarnation):
         return (

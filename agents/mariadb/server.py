@@ -24,7 +24,7 @@ else:
 
 RUN_DIR = "/run/hafailover"
 _NAMES = ("mariadbd", "mysqld")
-_DIED_HOOK = "/usr/lib/hafailover/mariadb-died"
+DIED_HOOK = "/usr/lib/hafailover/mariadb-died"
 
 
 class Process(NamedTuple):
@@ -82,12 +82,10 @@ class Unit:
         return None
 
     def owns(self, process: Process) -> bool:
-        """Tell whether ``process`` runs inside this unit."""
-        try:
-            with open(f"/proc/{process.pid}/cgroup") as file:
-                return self.name in file.read()
-        except OSError:
-            return False
+        """Tell whether ``process`` runs inside this unit, or in another that was taken over."""
+        from hafailover.agents.mariadb import adopted  # asked when the server starts, not by its monitor
+
+        return adopted.unit_of(process.pid) == self.name or adopted.is_adopted(self._ctx.instance, process.pid)
 
     def state(self) -> str:
         """systemd's ActiveState of the unit: active, activating, deactivating, inactive or failed."""
@@ -123,7 +121,7 @@ class Unit:
             "OOMScoreAdjust": "-600",
             "UMask": "007",
             "Before": "pacemaker.service",  # at shutdown the cluster demotes and stops it first
-            "ExecStopPost": f"+{_DIED_HOOK} {ctx.instance}",
+            "ExecStopPost": f"+{DIED_HOOK} {ctx.instance}",
         }
         argv = [
             "systemd-run",

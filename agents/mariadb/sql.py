@@ -19,6 +19,12 @@ TOO_MANY_CONNECTIONS = 1040
 STATEMENT_TIMEOUT = 1969
 # A file system's lost+found in the data directory looks like a schema, too.
 _OWN_SCHEMAS = frozenset(("mysql", "information_schema", "performance_schema", "sys", "#mysql50#lost+found"))
+# Fields of SHOW SLAVE STATUS; with any of them set a replica lacks rows, or has them elsewhere.
+FILTERS = (
+    *("Replicate_Do_DB", "Replicate_Ignore_DB", "Replicate_Do_Table", "Replicate_Ignore_Table"),
+    *("Replicate_Wild_Do_Table", "Replicate_Wild_Ignore_Table", "Replicate_Ignore_Server_Ids"),
+    *("Replicate_Do_Domain_Ids", "Replicate_Ignore_Domain_Ids", "Replicate_Rewrite_DB"),
+)
 _WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave"
 
 
@@ -108,6 +114,8 @@ class Connection:
             io_errno=int(row["Last_IO_Errno"]),
             sql_errno=int(row["Last_SQL_Errno"]),
             error=str(row["Last_SQL_Error"] or row["Last_IO_Error"] or ""),
+            gtid=row["Using_Gtid"] != "No",
+            filters=" ".join(f"{name}={row[name]}" for name in FILTERS if row.get(name)),
         )
 
     def acknowledges(self) -> bool:

@@ -32,11 +32,14 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
         replica = server.replica()
         address = addresses(ctx.params["nodes"]).get(entry.primary)
         stopped = replica is not None and decide.stopped_receiving(replica)
-        if replica is None or replica.source != address or (stopped and not replica.sql):
+        if (
+            replica is None
+            or replica.source != address
+            or (stopped and not replica.sql)
+            or _must_follow_anew(cluster, unit, replica, server, entry)
+        ):
             wrong = replication.follow(ctx, cluster, server, entry.primary)
-        elif (
-            stopped
-        ):  # it was not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
+        elif stopped:  # not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
             wrong = replication.receive(ctx, cluster, server, entry.primary)
         else:
             wrong = decide.broken_replication(replica)
@@ -51,6 +54,19 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
     if not entry.settling(now()):
         roles.refresh(ctx, cluster, unit, server, entry)
     return None
+
+
+def _must_follow_anew(
+    cluster: Cluster, unit: Unit, replica: decide.Replica, server: Connection, entry: Journal
+) -> bool:
+    """Tell whether it replicates from the right server in a wrong way, as one that was taken over does.
+
+    A life that is in sync is left alone: following anew discards relay log that it may have acknowledged.
+    """
+    process = unit.process()
+    if process is None or entry.in_sync(cluster.node, process.incarnation) or decide.broken_replication(replica):
+        return False
+    return not replica.gtid or not server.acknowledges()
 
 
 def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:

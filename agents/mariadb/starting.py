@@ -18,7 +18,8 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
     if process and not unit.owns(process):
         raise ocf.OcfError(
             ocf.ERR_GENERIC,
-            f"mariadbd {process.pid} already runs on {unit.datadir} outside the cluster: systemctl disable --now mariadb",
+            f"mariadbd {process.pid} already runs on {unit.datadir} outside the cluster: take it over with hafailover adopt, "
+            "or stop it with systemctl disable --now mariadb",
         )
     unit.wait_settled()
     promoted = next((name for name in ctx.notify.promoted if name not in (cluster.node, *ctx.notify.demote)), "")
