@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from hafailover.agents.mariadb import adopted, gtid, sql
+from hafailover.agents.mariadb import adopted, gtid, replication, sql
 from hafailover.agents.mariadb.agent import agent
 from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Context, OcfError
-from hafailover.crm.adopt import Server, Source, Wanted
+from hafailover.crm import adopt
+from hafailover.crm.adopt import Check, Server, Source, Wanted
 from hafailover.crm.errors import HafailoverError, RefusedError
 from hafailover.crm.status_facts import database_resources
 from hafailover.crm.status_xml import pairs, parse
@@ -108,6 +109,27 @@ def _engines(connection: Connection) -> dict[str, tuple[str, ...]]:
     for row in rows:
         found[str(row["e"])] = (*found.get(str(row["e"]), ()), str(row["t"]))
     return found
+
+
+def account(ctx: Context, connection: Connection) -> Check:
+    """Whether the replicas will be able to log in on the primary, with the account of the cluster."""
+    user = replication.login(ctx.params["credentials"]).user
+    address = addresses(ctx.params["nodes"])[ctx.node]
+    try:
+        replication.connect(ctx, ctx.node).close()
+        return Check("account", adopt.OK, f"the replication account {user} works")
+    except SqlError as error:
+        if error.errno not in (1045, 1130, 1698):
+            return Check(
+                "account", adopt.REFUSED,
+                f"the server does not answer at its address in the cluster ({error}): have it listen there (bind_address)",
+            )  # fmt: skip
+    if connection.row("SELECT 1 FROM mysql.user WHERE user = %s", user):
+        return Check(
+            "account", adopt.REFUSED,
+            f"the account {user} exists, but not with the password in {ctx.params['credentials']} for {address}: change one of the two",
+        )  # fmt: skip
+    return Check("account", adopt.LIVE, f"the replication account {user} is going to be made")
 
 
 def wanted(ctx: Context, run: Run) -> Wanted:

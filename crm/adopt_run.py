@@ -123,7 +123,7 @@ class Primary:
     def admit(self, connection: Connection, found: tuple[Check, ...]) -> None:
         """Make it keep the cluster's promise, take it over, record it, and end the maintenance; HafailoverError."""
         for check in found:
-            if check.verdict == adopt.LIVE:
+            if check.verdict == adopt.LIVE and check.name in adopt.LIVE_SETTINGS:
                 connection.run(f"SET GLOBAL {check.name}={_literal(adopt.LIVE_SETTINGS[check.name])}")
                 self._say(f"{check.name} is {adopt.LIVE_SETTINGS[check.name]}")
         replication.ensure_account(self._ctx, connection)

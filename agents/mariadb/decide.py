@@ -133,9 +133,14 @@ def errant(state: str, applied: str) -> str | None:
 
     The server writes its binary log before it moves ``gtid_slave_pos``: read ``state`` first, then ``applied``.
     """
-    position = {gtid_.domain: gtid_.sequence for gtid_ in gtid.parse(applied)}
-    own = tuple(gtid_ for gtid_ in gtid.parse(state) if gtid_.sequence > position.get(gtid_.domain, 0))
+    own = errant_gtids(state, applied)
     return f"holds {gtid.text(own)}, which did not come from the primary" if own else None
+
+
+def errant_gtids(state: str, applied: str) -> tuple[gtid.Gtid, ...]:
+    """The GTIDs in ``state`` beyond what was ``applied``: in their domain nothing so new has come from the primary."""
+    position = {gtid_.domain: gtid_.sequence for gtid_ in gtid.parse(applied)}
+    return tuple(gtid_ for gtid_ in gtid.parse(state) if gtid_.sequence > position.get(gtid_.domain, 0))
 
 
 def _last_primary_refusal(facts: Standing) -> str | None:
@@ -343,6 +348,7 @@ class Peer(NamedTuple):
     replica: Replica | None
     read_only: bool
     semi_sync: bool
+    state: str = ""
 
 
 def regain_refusal(peer: Peer, primary_position: str) -> str | None:

@@ -7,7 +7,7 @@ import stat
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, life, sql
+from hafailover.agents.mariadb import decide, divergence, first, gtid, life, sql
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.decide import Peer
 from hafailover.agents.mariadb.nodes import addresses
@@ -70,20 +70,18 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
     address = addresses(ctx.params["nodes"]).get(primary)
     if address is None:
         return f"{primary} is the recorded primary but not in the parameter nodes"
-    mine = (
-        server.state()
-    )  # before the primary's: a transaction that arrives in between must not look like this server's own
     try:
-        with connect(ctx, primary) as peer:
-            if not peer.writable():
-                return f"{primary} is not writable yet"
-            theirs = peer.state()
+        mine, theirs = _states(ctx, server, primary)
     except SqlError as error:
         return f"cannot ask {primary}: {error}"
+    if theirs is None:
+        return f"{primary} is not writable yet"
     diverged = _beginning(ctx, server, primary) if not mine else decide.divergence(mine, theirs, primary)
     if diverged:
         server.run("STOP SLAVE")
+        divergence.report(cluster, gtid.text(gtid.missing(mine, theirs)) or divergence.UNKNOWN)
         return diverged
+    divergence.remember(ctx.instance, theirs)
     account = login(ctx.params["credentials"])
     server.run("STOP SLAVE")
     server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
@@ -124,18 +122,32 @@ def receive(ctx: Context, cluster: Cluster, server: Connection, primary: str) ->
     return None
 
 
+def _states(ctx: Context, server: Connection, primary: str) -> tuple[str, str | None]:
+    """The GTID states of this server and of the primary, None when that is not writable. SqlError when it does not answer."""
+    mine = server.state()  # first: a transaction that arrives in between must not look like this server's own
+    with connect(ctx, primary) as peer:
+        return mine, peer.state() if peer.writable() else None
+
+
+def differs(ctx: Context, server: Connection, primary: str) -> str | None:
+    """Say what this server holds that the primary does not, or None, also when that cannot be asked now."""
+    try:
+        mine, theirs = _states(ctx, server, primary)
+    except SqlError:
+        return None
+    return None if theirs is None else decide.divergence(mine, theirs, primary)
+
+
 def _beginning(ctx: Context, server: Connection, primary: str) -> str | None:
     """Say why a server without any GTID must not replicate from the beginning of the primary's binary log, or None."""
-    from hafailover.agents.mariadb import first  # rare
-    from hafailover.agents.mariadb.cluster import Cluster
-
     return first.from_nothing_refusal(Cluster(ctx).journal().origin, server.virgin(), primary)
 
 
 def look_at(ctx: Context, name: str, incarnation: str) -> Peer:
     """Ask the server on ``name`` for what decides whether it is in sync; SqlError when it does not answer."""
     with connect(ctx, name) as peer:
-        return Peer(name, incarnation, peer.replica(), not peer.writable(), peer.acknowledges())
+        state = peer.state()
+        return Peer(name, incarnation, peer.replica(), not peer.writable(), peer.acknowledges(), state)
 
 
 def ensure_account(ctx: Context, server: Connection) -> None:

@@ -41,7 +41,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         positions = cluster.published_in_epoch("received", journal.epoch)
     else:
         positions = {}
-    state, replica = _state_and_replica(server)
+    state, replica = state_and_replica(server)
     return Standing(
         node=cluster.node,
         nodes=nodes,
@@ -58,7 +58,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
     )
 
 
-def _state_and_replica(server: Connection) -> tuple[str, decide.Replica | None]:
+def state_and_replica(server: Connection) -> tuple[str, decide.Replica | None]:
     """Both, such that a transaction on its way from the binary log to ``gtid_slave_pos`` does not look errant."""
     for _ in range(_ERRANT_LOOKS):
         state, replica = server.state(), server.replica()

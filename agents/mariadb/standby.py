@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, first, gtid, replication, roles
+from hafailover.agents.mariadb import decide, divergence, first, gtid, replication, roles
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
@@ -42,9 +42,14 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
         elif stopped:  # not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
             wrong = replication.receive(ctx, cluster, server, entry.primary)
         else:
+            state, seen = roles.state_and_replica(server)
             wrong = decide.broken_replication(replica)
             if cluster.has_several_replicas() and not replica.sql and replica.io != "No":
                 server.run("STOP SLAVE IO_THREAD")  # it would acknowledge commits that it cannot be promoted with
+            own = divergence.look(cluster, server, state, seen.applied) if seen else None
+            if not own and wrong and replica.io_errno in decide.DIVERGENCE_ERRORS:
+                own = replication.differs(ctx, server, entry.primary)
+            wrong = f"{own} ({wrong})" if own and wrong else own or wrong
     if wrong:
         cluster.set_score(decide.SCORE_NEVER)
         cluster.explain(wrong)

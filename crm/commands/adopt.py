@@ -101,7 +101,7 @@ def _adopt(ctx: Context, facts: Facts, status: Status, service: Service, dry_run
         source = adopt_facts.source(ctx, connection, server) if server.role == adopt.REPLICA else None
         found = adopt.checks(server, wanted, source)
         if server.role == adopt.PRIMARY:
-            found += _others(ctx, cluster, status, service)
+            found += (adopt_facts.account(ctx, connection), *_others(ctx, cluster, status, service))
         elif source is not None and entry.epoch and entry.primary != source.node:
             found += (Check("journal", adopt.REFUSED, f"{entry.primary} is recorded as primary, not {source.node}"),)
         talk.checks(ctx.node, server.role, found)
