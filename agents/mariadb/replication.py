@@ -83,7 +83,7 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
         return diverged
     divergence.remember(ctx.instance, theirs)
     account = login(ctx.params["credentials"])
-    server.run("STOP SLAVE")
+    _stop(server)
     server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
     server.run("SET GLOBAL gtid_strict_mode=ON")
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=ON")
@@ -120,6 +120,18 @@ def receive(ctx: Context, cluster: Cluster, server: Connection, primary: str) ->
         time.sleep(_ADMISSION_LOOK)
     server.run("START SLAVE IO_THREAD")
     return None
+
+
+def _stop(server: Connection) -> None:
+    """Stop both threads. A server that was adopted named its relay logs otherwise, and can only forget what it cannot find any more."""
+    try:
+        server.run("STOP SLAVE")
+    except SqlError as error:
+        if error.errno != sql.MASTER_INFO:
+            raise
+        server.run(
+            "RESET SLAVE ALL"
+        )  # what it has applied is in gtid_slave_pos, and the primary is there to send the rest
 
 
 def _states(ctx: Context, server: Connection, primary: str) -> tuple[str, str | None]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TOO_MANY_CONNECTIONS = 1040
 STATEMENT_TIMEOUT = 1969
+MASTER_INFO = (
+    1201  # the files of the replication that was configured cannot be read, or name relay logs that are not there
+)
 # A file system's lost+found in the data directory looks like a schema, too.
 _OWN_SCHEMAS = frozenset(("mysql", "information_schema", "performance_schema", "sys", "#mysql50#lost+found"))
 # Fields of SHOW SLAVE STATUS; with any of them set a replica lacks rows, or has them elsewhere.
