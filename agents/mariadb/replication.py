@@ -19,6 +19,10 @@ from hafailover.agents.record import NamedTuple
 _ADMISSION = 4.0  # seconds to wait for the primary's answer; the next monitor asks again
 _ADMISSION_LOOK = 0.2
 PEER_TIMEOUT = 3.0  # seconds; a peer that takes longer is asked again by the next monitor
+_CHANGE_MASTER = (
+    "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s, MASTER_USER=%s, MASTER_PASSWORD=%s, "
+    "MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=2"
+)
 
 
 class Login(NamedTuple):
@@ -83,21 +87,14 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
         return diverged
     divergence.remember(ctx.instance, theirs)
     account = login(ctx.params["credentials"])
-    _stop(server)
+    server.run("STOP SLAVE")
     server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
     server.run("SET GLOBAL gtid_strict_mode=ON")
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=ON")
     # An ex-primary's gtid_slave_pos stands where its reign began: what it holds is in its binary log.
     row = server.row("SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied")
     server.run("SET GLOBAL gtid_slave_pos=%s", gtid.latest(row["written"], row["applied"]))
-    server.run(
-        "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s, MASTER_USER=%s, MASTER_PASSWORD=%s, "
-        "MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=2",
-        address,
-        int(ctx.params["port"]),
-        account.user,
-        account.password,
-    )
+    _configure(server, address, int(ctx.params["port"]), account)
     server.run("START SLAVE SQL_THREAD")
     ctx.event("follow", f"replicating from {primary} ({address})", peer=primary)
     return receive(ctx, cluster, server, primary)
@@ -122,16 +119,16 @@ def receive(ctx: Context, cluster: Cluster, server: Connection, primary: str) ->
     return None
 
 
-def _stop(server: Connection) -> None:
-    """Stop both threads. A server that was adopted named its relay logs otherwise, and can only forget what it cannot find any more."""
+def _configure(server: Connection, address: str, port: int, account: Login) -> None:
+    """Tell it from whom to replicate. A server that was adopted named its relay logs otherwise: it must forget those first."""
+    values = (address, port, account.user, account.password)
     try:
-        server.run("STOP SLAVE")
+        server.run(_CHANGE_MASTER, *values)
     except SqlError as error:
         if error.errno != sql.MASTER_INFO:
             raise
-        server.run(
-            "RESET SLAVE ALL"
-        )  # what it has applied is in gtid_slave_pos, and the primary is there to send the rest
+        server.run("RESET SLAVE")  # what it has applied is in gtid_slave_pos, and the primary is there to send the rest
+        server.run(_CHANGE_MASTER, *values)
 
 
 def _states(ctx: Context, server: Connection, primary: str) -> tuple[str, str | None]:

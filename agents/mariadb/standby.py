@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, divergence, first, gtid, replication, roles
+from hafailover.agents.mariadb import decide, divergence, first, gtid, life, replication, roles
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
@@ -69,7 +69,7 @@ def _must_follow_anew(
     A life that is in sync is left alone: following anew discards relay log that it may have acknowledged.
     """
     process = unit.process()
-    if process is None or entry.in_sync(cluster.node, process.incarnation) or decide.broken_replication(replica):
+    if process is None or entry.in_sync(cluster.node, life.of(process, server)) or decide.broken_replication(replica):
         return False
     return not replica.gtid or not server.acknowledges()
 
