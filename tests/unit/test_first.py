@@ -15,7 +15,7 @@ VIRGIN = journal.Journal(1, "db1", "", {}, 5, "promote", journal.VIRGIN)
 def standing(**given: Any) -> decide.Standing:
     known = {
         "node": "db1", "nodes": PAIR, "online": frozenset(PAIR), "quorate": True, "journal": journal.NONE,
-        "incarnation": "b.2.2", "reigns": {}, "replica": None, "state": "", "positions": {}, "virgin": frozenset(PAIR),
+        "incarnation": "b.2.2", "reigns": {}, "lives": {}, "replica": None, "state": "", "positions": {}, "virgin": frozenset(PAIR),
     }  # fmt: skip
     return decide.Standing(**{**known, **given})
 
@@ -35,7 +35,7 @@ def test_the_origin_is_decided_by_the_first_promotion(facts: dict[str, Any], ori
 
 
 def test_every_later_record_keeps_the_origin() -> None:
-    later = VIRGIN.regained("db2", "b.1.1", 6).degraded(frozenset({"db2"}), 7).promoted("db2", "0-1-5", 8)
+    later = VIRGIN.regained({"db2": "b.1.1"}, 6).degraded(frozenset({"db2"}), 7).promoted("db2", "0-1-5", 8)
     assert (later.origin, later.epoch, later.primary) == (journal.VIRGIN, 2, "db2")
     assert journal.read(journal.write(later)) == later
     assert journal.read("v=1 epoch=1 primary=db1 gtid= sync= at=1 by=promote").origin == ""
