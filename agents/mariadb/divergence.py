@@ -38,12 +38,10 @@ def sentence(extra: tuple[gtid.Gtid, ...]) -> str:
     return f"DIVERGED: holds {gtid.text(extra)}, which did not come from the primary; the data is kept and must be looked at"
 
 
-def look(cluster: Cluster, server: Connection, state: str, applied: str) -> str | None:
-    """Say what this replica holds of its own, or None, and keep it published."""
+def look(cluster: Cluster, server: Connection, state: str, applied: str) -> tuple[gtid.Gtid, ...]:
+    """What this replica holds of its own."""
     server_id = int(server.row("SELECT @@global.server_id AS v")["v"])
-    extra = found(state, applied, server_id, _known(cluster.resource))
-    report(cluster, gtid.text(extra))
-    return sentence(extra) if extra else None
+    return found(state, applied, server_id, _known(cluster.resource))
 
 
 def report(cluster: Cluster, gtids: str) -> None:

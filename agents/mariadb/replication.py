@@ -138,13 +138,13 @@ def _states(ctx: Context, server: Connection, primary: str) -> tuple[str, str | 
         return mine, peer.state() if peer.writable() else None
 
 
-def differs(ctx: Context, server: Connection, primary: str) -> str | None:
-    """Say what this server holds that the primary does not, or None, also when that cannot be asked now."""
+def differs(ctx: Context, server: Connection, primary: str) -> tuple[gtid.Gtid, ...]:
+    """What this server holds that the primary does not; nothing when that cannot be asked now."""
     try:
         mine, theirs = _states(ctx, server, primary)
     except SqlError:
-        return None
-    return None if theirs is None else decide.divergence(mine, theirs, primary)
+        return ()
+    return () if theirs is None else gtid.missing(mine, theirs)
 
 
 def _beginning(ctx: Context, server: Connection, primary: str) -> str | None:

@@ -46,9 +46,7 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
             wrong = decide.broken_replication(replica)
             if cluster.has_several_replicas() and not replica.sql and replica.io != "No":
                 server.run("STOP SLAVE IO_THREAD")  # it would acknowledge commits that it cannot be promoted with
-            own = divergence.look(cluster, server, state, seen.applied) if seen else None
-            if not own and wrong and replica.io_errno in decide.DIVERGENCE_ERRORS:
-                own = replication.differs(ctx, server, entry.primary)
+            own = _divergence(ctx, cluster, unit, server, entry, state, seen or replica)
             wrong = f"{own} ({wrong})" if own and wrong else own or wrong
     if wrong:
         cluster.set_score(decide.SCORE_NEVER)
@@ -61,6 +59,20 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
     return None
 
 
+def _divergence(
+    ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal, state: str, replica: decide.Replica
+) -> str | None:
+    """Say what this replica holds that did not come from its primary, or None, and keep the GTIDs published."""
+    extra = divergence.look(cluster, server, state, replica.applied)
+    said = divergence.sentence(extra) if extra else None
+    # A primary whose log was reset leaves a connected replica waiting for ever, with both threads at "Yes".
+    if not extra and (replica.io_errno in decide.DIVERGENCE_ERRORS or not _proved(cluster, unit, server, entry)):
+        extra = replication.differs(ctx, server, entry.primary)
+        said = decide.divergence(gtid.text(extra), "", entry.primary)
+    divergence.report(cluster, gtid.text(extra))
+    return said
+
+
 def _must_follow_anew(
     cluster: Cluster, unit: Unit, replica: decide.Replica, server: Connection, entry: Journal
 ) -> bool:
@@ -68,10 +80,15 @@ def _must_follow_anew(
 
     A life that is in sync is left alone: following anew discards relay log that it may have acknowledged.
     """
-    process = unit.process()
-    if process is None or entry.in_sync(cluster.node, life.of(process, server)) or decide.broken_replication(replica):
+    if _proved(cluster, unit, server, entry) or decide.broken_replication(replica):
         return False
     return not replica.gtid or not server.acknowledges()
+
+
+def _proved(cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> bool:
+    """Tell whether the primary has recorded this very life as in sync."""
+    process = unit.process()
+    return process is not None and entry.in_sync(cluster.node, life.of(process, server))
 
 
 def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:

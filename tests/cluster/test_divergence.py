@@ -56,7 +56,9 @@ CASES = {
         ["R", "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos=''"],
         "DIVERGED: holds tables but no GTID history", "unknown",
     ),
-    "a primary whose log was reset": (["P", f"{INSERT}; RESET MASTER"], "DIVERGED: holds .*, which .* does not", "0-[0-9]+-[0-9]+"),
+    "a primary whose log was reset": (
+        ["P", f"{INSERT}; RESET MASTER; {INSERT}"], "DIVERGED: holds .*, which .* does not", "0-[0-9]+-[0-9]+",
+    ),
     "a filter": (
         ["R", "STOP SLAVE; SET GLOBAL replicate_ignore_table='proof.other'; START SLAVE"], "Replicate_Ignore_Table=proof.other", "none",
     ),
