@@ -97,14 +97,13 @@ def repair(lab: Lab, first: str, replica: str) -> None:
     rows = sql(lab, first, f"SELECT CONCAT('(', GROUP_CONCAT(id SEPARATOR '),('), ')') FROM {TABLE}")
     state = sql(lab, first, "SELECT @@global.gtid_binlog_state")
     position = sql(lab, first, "SELECT @@global.gtid_binlog_pos")
-    until("the server answers", lambda: lab.exec(replica, ["mariadb", "-e", "SELECT 1"]).returncode == 0)
-    sql(
-        lab,
-        replica,
+    script = (
         f"STOP SLAVE; SET sql_log_bin=0; DELETE FROM {TABLE}; INSERT INTO {TABLE} VALUES {rows}; SET GLOBAL replicate_ignore_table=''; "
         f"RESET MASTER; SET GLOBAL gtid_binlog_state='{state}'; SET GLOBAL gtid_slave_pos='{position}'; SET GLOBAL gtid_strict_mode=ON; "
-        "RESET SLAVE ALL",
+        "RESET SLAVE ALL"
     )
+    # Again when the server is just starting, or the agent, which sees the rows mended, has it follow in the middle of this.
+    until("it is repaired", lambda: lab.exec(replica, ["mariadb"], input=script).returncode == 0)
 
 
 def test_a_gap_in_the_numbers_is_no_divergence(lab: Lab) -> None:
