@@ -14,6 +14,7 @@ from hafailover.crm.errors import HafailoverError
 # Loading a command's module costs up to 100 ms of imports, so only the one that is asked for is loaded;
 # the short help stands here so that --help loads none.
 COMMANDS = {
+    "adopt": ("hafailover.crm.commands.adopt", "Take a running pair of servers into the cluster, without downtime."),
     "apply": ("hafailover.crm.commands.apply", "Bring a topology's configuration into the running cluster."),
     "docs": ("hafailover.crm.commands.docs", "Write the reference pages of the agents."),
     "drill": ("hafailover.vagrant.drill.command", "Break the lab on purpose and count what a client lost."),

@@ -21,7 +21,7 @@ _NEVER = {
     + "the agent switches semi-synchronous replication with the role, and a server that starts "
     "with the replica's side on may cut acknowledged transactions off its binary log",
     "init_rpl_role": _OWNED + "starting in the wrong role cuts acknowledged transactions off the binary log",
-    "server_id": _OWNED + "it is the node's id, and must never change",
+    "server_id": _OWNED + "it is the node's id, or what server_ids says, and must never change",
     "gtid_domain_id": _OWNED + "all nodes write in one domain, so that positions can be compared",
     "replicate_*": "is a replication filter: the replica would lack rows and still be promoted",
     "binlog_do_db": "is a replication filter: the replica would lack rows and still be promoted",
@@ -98,6 +98,12 @@ def pid_file(socket: str) -> str:
     return (socket[: -len(".sock")] if socket.endswith(".sock") else socket) + ".pid"
 
 
+def server_id(service: Service, node: Node) -> int:
+    """The node's id, unless its server came into the cluster with another one."""
+    given: int = service.options["server_ids"].get(node.name, node.id)
+    return given
+
+
 def defaults_file(service: Service, node: Node) -> str:
     """The complete defaults-file of ``service`` on ``node``.
 
@@ -123,7 +129,7 @@ def defaults_file(service: Service, node: Node) -> str:
     }
     given = {name.lower().replace("-", "_"): value for name, value in options["options"].items()}
     safety = {
-        "server_id": node.id,
+        "server_id": server_id(service, node),
         "gtid_domain_id": 0,
         "gtid_strict_mode": "ON",
         "log_slave_updates": "ON",

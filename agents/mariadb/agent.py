@@ -189,6 +189,12 @@ def monitor(ctx: Context) -> int:
     if process is None:
         mark = held.read(ctx.instance)
         if mark and ctx.role != "Promoted":
+            with _sentences():
+                from hafailover.agents.mariadb import blank  # rare
+
+                if blank.wait_is_over(ctx, cluster, unit):
+                    return ocf.NOT_RUNNING
+                mark = held.read(ctx.instance) or mark
             return standby.not_promotable(ctx, cluster, mark.why)
         if ctx.role == "Promoted" and cluster.hand_over("mariadbd is dead and its unit has not reported it"):
             return _HANDED_OVER

@@ -6,7 +6,7 @@ same sentence. Nothing here reads a clock, a file or a server.
 
 from __future__ import annotations
 
-from hafailover.agents.mariadb import gtid
+from hafailover.agents.mariadb import first, gtid
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.life import may_acknowledge
 from hafailover.agents.record import NamedTuple
@@ -28,7 +28,8 @@ class Replica(NamedTuple):
     """What SHOW SLAVE STATUS said. Positions are GTID positions; error is empty when all is well.
 
     received: everything in the relay log. applied: everything executed. source: the primary's address. io: Slave_IO_Running
-    ("Yes", "Connecting", "No", "Preparing").
+    ("Yes", "Connecting", "No", "Preparing"). gtid: whether it replicates by GTID, not by file and position. filters: what is left out on
+    purpose ("Replicate_Do_DB=shop"), empty when nothing is.
     """
 
     source: str
@@ -39,6 +40,8 @@ class Replica(NamedTuple):
     io_errno: int
     sql_errno: int
     error: str
+    gtid: bool = True
+    filters: str = ""
 
 
 # A replica whose primary died keeps trying to connect: these are the network's errors, not the replica's.
@@ -49,6 +52,8 @@ DIVERGENCE_ERRORS = frozenset({1236, 1950, 1062, 1032})
 
 def broken_replication(replica: Replica) -> str | None:
     """Say why this replica's threads do not work, or None. A connection that is being retried is no fault of the replica."""
+    if replica.filters:
+        return f"a replication filter leaves rows out: {replica.filters}"
     if replica.sql_errno or not replica.sql:
         return f"the SQL thread stopped: {replica.error or 'somebody stopped it'} (error {replica.sql_errno})"
     if replica.io_errno not in _CONNECTION_ERRORS:
@@ -70,7 +75,8 @@ class Standing(NamedTuple):
     quorate: whether this partition has quorum. journal: as read from the CIB. incarnation: of this node's server.
     reigns: node → the epoch whose primary it became, gone when it leaves the cluster. lives: node → life, as published. replica: None when
     replication is not configured. state: own ``@@gtid_binlog_state`` joined with ``@@gtid_slave_pos``. positions: what each data node has
-    published for an election (received position; on a first start its whole state).
+    published for an election (received position; on a first start its whole state). virgin: on a first start, the nodes whose servers hold
+    no tables of anybody.
     """
 
     node: str
@@ -84,6 +90,7 @@ class Standing(NamedTuple):
     replica: Replica | None
     state: str
     positions: Mapping[str, str]
+    virgin: frozenset[str] = frozenset()
 
 
 def standing_refusal(facts: Standing) -> str | None:
@@ -98,10 +105,10 @@ def standing_refusal(facts: Standing) -> str | None:
                 f"{name} was promoted in epoch {epoch}, but the journal is of epoch {journal.epoch}: an older copy won"
             )
     if not journal.epoch:
-        return _first_primary_refusal(facts)
+        return first.primary_refusal(facts)
     if journal.primary == facts.node:
         return _last_primary_refusal(facts)
-    if facts.replica is not None and (facts.replica.sql_errno or not facts.replica.sql):
+    if facts.replica is not None and (facts.replica.sql_errno or not facts.replica.sql or facts.replica.filters):
         return broken_replication(facts.replica)
     if not journal.in_sync(facts.node, facts.incarnation):
         return (
@@ -126,28 +133,14 @@ def errant(state: str, applied: str) -> str | None:
 
     The server writes its binary log before it moves ``gtid_slave_pos``: read ``state`` first, then ``applied``.
     """
-    position = {gtid_.domain: gtid_.sequence for gtid_ in gtid.parse(applied)}
-    own = tuple(gtid_ for gtid_ in gtid.parse(state) if gtid_.sequence > position.get(gtid_.domain, 0))
+    own = errant_gtids(state, applied)
     return f"holds {gtid.text(own)}, which did not come from the primary" if own else None
 
 
-def _first_primary_refusal(facts: Standing) -> str | None:
-    """No primary was ever recorded: the server that holds all the others' data is first; a tie goes to the topology's order."""
-    absent = [name for name in facts.nodes if name not in facts.online or name not in facts.positions]
-    if absent:
-        return f"no primary was ever recorded and {', '.join(absent)} has not shown its data yet: waiting for it"
-    for name in facts.nodes:
-        extra = gtid.missing(facts.positions[name], facts.state)
-        if extra:
-            return (
-                f"no primary was ever recorded and {name} holds transactions this server does not: {gtid.text(extra)}"
-            )
-    for name in facts.nodes:
-        if name == facts.node:
-            return None
-        if not gtid.missing(facts.state, facts.positions[name]):
-            return f"no primary was ever recorded; {name} holds the same data and comes first"
-    return f"{facts.node} is not a data node of this service"
+def errant_gtids(state: str, applied: str) -> tuple[gtid.Gtid, ...]:
+    """The GTIDs in ``state`` beyond what was ``applied``: in their domain nothing so new has come from the primary."""
+    position = {gtid_.domain: gtid_.sequence for gtid_ in gtid.parse(applied)}
+    return tuple(gtid_ for gtid_ in gtid.parse(state) if gtid_.sequence > position.get(gtid_.domain, 0))
 
 
 def _last_primary_refusal(facts: Standing) -> str | None:
@@ -355,6 +348,7 @@ class Peer(NamedTuple):
     replica: Replica | None
     read_only: bool
     semi_sync: bool
+    state: str = ""
 
 
 def regain_refusal(peer: Peer, primary_position: str) -> str | None:

@@ -7,6 +7,9 @@ seen apart. Its text is ``key=value`` pairs a person can read in ``crm configure
 
 ``sync`` names the peers that hold every acknowledged write, each with the incarnation (one life of its server
 process) for which the primary proved it: a restart may have lost received relay log, so the proof ends with the process.
+
+A last, optional field ``origin`` is written once and kept: ``virgin`` when the very first primary was empty, so that everything it ever
+held is in its binary log; ``data`` (also when it is missing) when it held more, which an empty server can only get from a clone.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 1
+VIRGIN = "virgin"
+DATA = "data"
 _SETTLE = 5.0  # seconds
 
 
@@ -31,6 +36,7 @@ class Journal(NamedTuple):
     epoch: rises by one with every promotion. primary: node name of the last promoted server. gtid: its binary log
     position when it was opened for writing. sync: peer → incarnation that holds every acknowledged write.
     at: Unix time of the last change, seconds. by: what changed it (``promote``, ``degrade``, ``regain``).
+    origin: VIRGIN, DATA, or "" (unknown, to be taken for DATA).
     """
 
     epoch: int
@@ -39,6 +45,7 @@ class Journal(NamedTuple):
     sync: Mapping[str, str]
     at: int
     by: str
+    origin: str = ""
 
     def in_sync(self, node: str, incarnation: str) -> bool:
         """Tell whether this life of ``node``'s server was proved to hold every acknowledged write."""
@@ -50,7 +57,7 @@ class Journal(NamedTuple):
 
     def promoted(self, node: str, gtid: str, now: float) -> Journal:
         """The record for a promotion of ``node`` at ``gtid``: every peer is stale from here on."""
-        return Journal(self.epoch + 1, node, gtid, {}, int(now), "promote")
+        return Journal(self.epoch + 1, node, gtid, {}, int(now), "promote", self.origin)
 
     def degraded(self, peers: frozenset[str], now: float) -> Journal:
         """The record after which the primary may acknowledge writes that ``peers`` do not hold."""
@@ -69,7 +76,7 @@ def write(journal: Journal) -> str:
     sync = ",".join(f"{node}@{life}" for node, life in sorted(journal.sync.items()))
     return (
         f"v={SCHEMA} epoch={journal.epoch} primary={journal.primary} gtid={journal.gtid} "
-        f"sync={sync} at={journal.at} by={journal.by}"
+        f"sync={sync} at={journal.at} by={journal.by}" + (f" origin={journal.origin}" if journal.origin else "")
     )
 
 
@@ -86,7 +93,13 @@ def read(text: str | None) -> Journal:
     try:
         sync = dict(entry.split("@", 1) for entry in fields["sync"].split(",") if entry)
         journal = Journal(
-            int(fields["epoch"]), fields["primary"], fields["gtid"], sync, int(fields["at"]), fields.get("by", "")
+            int(fields["epoch"]),
+            fields["primary"],
+            fields["gtid"],
+            sync,
+            int(fields["at"]),
+            fields.get("by", ""),
+            fields.get("origin", ""),
         )
     except (KeyError, ValueError) as error:
         raise JournalError(f"the promotion journal is damaged ({error}): {text!r}") from None

@@ -74,7 +74,7 @@ def _prove(
         peer = replication.look_at(ctx, name, lives[name])
         semi = server.semi_sync()
         if not semi.enforcing:
-            refusal = decide.regain_refusal(peer, "") or (None if semi.clients else "is not connected")
+            refusal = _refusal(peer, "", server, cluster.node) or (None if semi.clients else "is not connected")
             if refusal:
                 return refusal
             # Commits wait for this replica from here on, and for all that it has yet to receive.
@@ -87,7 +87,7 @@ def _prove(
             enforce(server)
         sampled = server.binlog_position()
         while True:
-            refusal = decide.regain_refusal(replication.look_at(ctx, name, lives[name]), sampled)
+            refusal = _refusal(replication.look_at(ctx, name, lives[name]), sampled, server, cluster.node)
             if not refusal or time.monotonic() > end:
                 break
             time.sleep(_LOOK_EVERY)
@@ -103,6 +103,11 @@ def _prove(
         # The mark may have been written all the same, and the replica be promoted on it: commits go on waiting.
         return f"is caught up but cannot be recorded: {refused}"
     return None
+
+
+def _refusal(peer: Peer, sampled: str, server: Connection, node: str) -> str | None:
+    # Its state was read before ours is: what it received in between must not look like its own.
+    return decide.divergence(peer.state, server.state(), node) or decide.regain_refusal(peer, sampled)
 
 
 def _lag(peer: Peer, server: Connection) -> int:

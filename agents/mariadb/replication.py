@@ -7,7 +7,7 @@ import stat
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, life, sql
+from hafailover.agents.mariadb import decide, divergence, first, gtid, life, sql
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.decide import Peer
 from hafailover.agents.mariadb.nodes import addresses
@@ -19,6 +19,10 @@ from hafailover.agents.record import NamedTuple
 _ADMISSION = 4.0  # seconds to wait for the primary's answer; the next monitor asks again
 _ADMISSION_LOOK = 0.2
 PEER_TIMEOUT = 3.0  # seconds; a peer that takes longer is asked again by the next monitor
+_CHANGE_MASTER = (
+    "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s, MASTER_USER=%s, MASTER_PASSWORD=%s, "
+    "MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=2"
+)
 
 
 class Login(NamedTuple):
@@ -80,17 +84,18 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
         # Switching the waiting off would acknowledge what this server alone has; the monitor ends the server instead.
         return "a commit waits here for an acknowledgement that nobody gives any more"
     server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
-    # Before the primary's: a transaction that arrives in between must not look like this server's own.
-    mine = server.state()
     try:
-        with connect(ctx, primary) as peer:
-            theirs = peer.state()
+        mine, theirs = _states(ctx, server, primary)
     except SqlError as error:
         return f"cannot ask {primary}: {error}"
-    diverged = decide.divergence(mine, theirs, primary)
+    if theirs is None:
+        return f"{primary} is not writable yet"
+    diverged = _beginning(ctx, server, primary) if not mine else decide.divergence(mine, theirs, primary)
     if diverged:
         server.run("STOP SLAVE")
+        divergence.report(cluster, gtid.text(gtid.missing(mine, theirs)) or divergence.UNKNOWN)
         return diverged
+    divergence.remember(ctx.instance, theirs)
     account = login(ctx.params["credentials"])
     server.run("STOP SLAVE")
     server.run("SET GLOBAL gtid_strict_mode=ON")
@@ -100,14 +105,7 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
     # An ex-primary's gtid_slave_pos stands where its reign began: what it holds is in its binary log.
     row = server.row("SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied")
     server.run("SET GLOBAL gtid_slave_pos=%s", gtid.latest(row["written"], row["applied"]))
-    server.run(
-        "CHANGE MASTER TO MASTER_HOST=%s, MASTER_PORT=%s, MASTER_USER=%s, MASTER_PASSWORD=%s, "
-        "MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1, MASTER_HEARTBEAT_PERIOD=2",
-        address,
-        int(ctx.params["port"]),
-        account.user,
-        account.password,
-    )
+    _configure(server, address, int(ctx.params["port"]), account)
     server.run("START SLAVE SQL_THREAD")
     ctx.event("follow", f"replicating from {primary} ({address})", peer=primary)
     return receive(ctx, cluster, server, primary)
@@ -132,10 +130,44 @@ def receive(ctx: Context, cluster: Cluster, server: Connection, primary: str) ->
     return None
 
 
+def _configure(server: Connection, address: str, port: int, account: Login) -> None:
+    """Tell it from whom to replicate. A server that was adopted named its relay logs otherwise: it must forget those first."""
+    values = (address, port, account.user, account.password)
+    try:
+        server.run(_CHANGE_MASTER, *values)
+    except SqlError as error:
+        if error.errno != sql.MASTER_INFO:
+            raise
+        server.run("RESET SLAVE")  # what it has applied is in gtid_slave_pos, and the primary is there to send the rest
+        server.run(_CHANGE_MASTER, *values)
+
+
+def _states(ctx: Context, server: Connection, primary: str) -> tuple[str, str | None]:
+    """The GTID states of this server and of the primary, None when that is not writable. SqlError when it does not answer."""
+    mine = server.state()  # first: a transaction that arrives in between must not look like this server's own
+    with connect(ctx, primary) as peer:
+        return mine, peer.state() if peer.writable() else None
+
+
+def differs(ctx: Context, server: Connection, primary: str) -> tuple[gtid.Gtid, ...]:
+    """What this server holds that the primary does not; nothing when that cannot be asked now."""
+    try:
+        mine, theirs = _states(ctx, server, primary)
+    except SqlError:
+        return ()
+    return () if theirs is None else gtid.missing(mine, theirs)
+
+
+def _beginning(ctx: Context, server: Connection, primary: str) -> str | None:
+    """Say why a server without any GTID must not replicate from the beginning of the primary's binary log, or None."""
+    return first.from_nothing_refusal(Cluster(ctx).journal().origin, server.virgin(), primary)
+
+
 def look_at(ctx: Context, name: str, incarnation: str) -> Peer:
     """Ask the server on ``name`` for what decides whether it is in sync; SqlError when it does not answer."""
     with connect(ctx, name) as peer:
-        return Peer(name, incarnation, peer.replica(), not peer.writable(), peer.acknowledges())
+        state = peer.state()
+        return Peer(name, incarnation, peer.replica(), not peer.writable(), peer.acknowledges(), state)
 
 
 def ensure_account(ctx: Context, server: Connection) -> None:

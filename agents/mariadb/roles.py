@@ -6,7 +6,7 @@ import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, draining, gtid, life, replication, semisync, sql
+from hafailover.agents.mariadb import decide, draining, first, gtid, life, replication, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
@@ -32,13 +32,14 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
     process = unit.process()
     alone = journal.primary in ("", cluster.node)
     online = cluster.pacemaker.joined() if alone or len(nodes) > 2 else frozenset(nodes)
+    virgin: frozenset[str] = frozenset()
     if not journal.epoch:
-        positions = {name: value[2:] for name, value in cluster.published("position").items()}
+        positions, virgin = first.read_shown(cluster.published("position"))
     elif not hint and len(set(journal.sync) - {cluster.node}) > 0:
         positions = cluster.published_in_epoch("received", journal.epoch)
     else:
         positions = {}
-    state, replica = _state_and_replica(server)
+    state, replica = state_and_replica(server)
     return Standing(
         node=cluster.node,
         nodes=nodes,
@@ -51,10 +52,11 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         replica=replica,
         state=state,
         positions=positions,
+        virgin=virgin,
     )
 
 
-def _state_and_replica(server: Connection) -> tuple[str, decide.Replica | None]:
+def state_and_replica(server: Connection) -> tuple[str, decide.Replica | None]:
     """Both, such that a transaction on its way from the binary log to ``gtid_slave_pos`` does not look errant."""
     for _ in range(_ERRANT_LOOKS):
         state, replica = server.state(), server.replica()
@@ -162,6 +164,7 @@ def _claim(
                     draining.drain(ctx, server)
                     _reach_final_position(ctx, cluster, server, journal)
                 entry = journal.promoted(cluster.node, gtid.latest(server.state()), now())
+                entry = entry._replace(origin=first.origin(facts))
                 cluster.record(entry, journal)
                 return entry
             if facts.quorate:

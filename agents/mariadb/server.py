@@ -24,9 +24,9 @@ else:
 
 RUN_DIR = "/run/hafailover"
 _NAMES = ("mariadbd", "mysqld")
-_DIED_HOOK = "/usr/lib/hafailover/mariadb-died"
 _DEATH = 60.0  # seconds that the kernel may take to give back the memory of a killed server
 _STUCK = 15.0  # seconds in which a disk that still works has answered
+DIED_HOOK = "/usr/lib/hafailover/mariadb-died"
 
 
 class Process(NamedTuple):
@@ -85,12 +85,10 @@ class Unit:
         return None
 
     def owns(self, process: Process) -> bool:
-        """Tell whether ``process`` runs inside this unit."""
-        try:
-            with open(f"/proc/{process.pid}/cgroup") as file:
-                return self.name in file.read()
-        except OSError:
-            return False
+        """Tell whether ``process`` runs inside this unit, or in another that was taken over."""
+        from hafailover.agents.mariadb import adopted  # asked when the server starts, not by its monitor
+
+        return adopted.unit_of(process.pid) == self.name or adopted.is_adopted(self._ctx.instance, process.pid)
 
     def state(self) -> str:
         """systemd's ActiveState of the unit: active, activating, deactivating, inactive or failed."""
@@ -126,7 +124,7 @@ class Unit:
             "OOMScoreAdjust": "-600",
             "UMask": "007",
             "Before": "pacemaker.service",  # at shutdown the cluster demotes and stops it first
-            "ExecStopPost": f"+{_DIED_HOOK} {ctx.instance}",
+            "ExecStopPost": f"+{DIED_HOOK} {ctx.instance}",
         }
         argv = [
             "systemd-run",

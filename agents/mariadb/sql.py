@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 TOO_MANY_CONNECTIONS = 1040
 STATEMENT_TIMEOUT = 1969
 _KNOCK_EVERY = 0.02  # seconds between two attempts to get the one spare connection
+MASTER_INFO = (
+    1201  # the files of the replication that was configured cannot be read, or name relay logs that are not there
+)
+# A file system's lost+found in the data directory looks like a schema, too.
+_OWN_SCHEMAS = frozenset(("mysql", "information_schema", "performance_schema", "sys", "#mysql50#lost+found"))
+# Fields of SHOW SLAVE STATUS; with any of them set a replica lacks rows, or has them elsewhere.
+FILTERS = (
+    *("Replicate_Do_DB", "Replicate_Ignore_DB", "Replicate_Do_Table", "Replicate_Ignore_Table"),
+    *("Replicate_Wild_Do_Table", "Replicate_Wild_Ignore_Table", "Replicate_Ignore_Server_Ids"),
+    *("Replicate_Do_Domain_Ids", "Replicate_Ignore_Domain_Ids", "Replicate_Rewrite_DB"),
+)
 _WAITS_FOR_ACK = "Waiting for semi-sync ACK from slave"
 
 
@@ -94,6 +105,14 @@ class Connection:
         row = self.row("SELECT @@global.gtid_binlog_state AS state, @@global.gtid_slave_pos AS applied")
         return ",".join(part for part in (row["state"], row["applied"]) if part)
 
+    def virgin(self) -> bool:
+        """Tell whether nobody ever made anything here: no schema but the server's own, and at most an empty ``test``."""
+        rows = self.rows("SELECT schema_name AS name FROM information_schema.schemata")
+        found = {str(row["name"]) for row in rows} - _OWN_SCHEMAS
+        if found != {"test"}:
+            return not found
+        return not self.row("SELECT 1 FROM information_schema.tables WHERE table_schema = 'test' LIMIT 1")
+
     def replica(self) -> Replica | None:
         """The replication threads and positions, or None when replication is not configured."""
         row = self.row("SHOW SLAVE STATUS")
@@ -109,6 +128,8 @@ class Connection:
             io_errno=int(row["Last_IO_Errno"]),
             sql_errno=int(row["Last_SQL_Errno"]),
             error=str(row["Last_SQL_Error"] or row["Last_IO_Error"] or ""),
+            gtid=row["Using_Gtid"] != "No",
+            filters=" ".join(f"{name}={row[name]}" for name in FILTERS if row.get(name)),
         )
 
     def acknowledges(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, gtid, life, replication, roles
+from hafailover.agents.mariadb import decide, divergence, first, gtid, life, replication, roles
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
@@ -35,25 +35,63 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
         replica = server.replica()
         address = addresses(ctx.params["nodes"]).get(entry.primary)
         stopped = replica is not None and decide.stopped_receiving(replica)
-        if replica is None or replica.source != address or (stopped and not replica.sql):
+        if (
+            replica is None
+            or replica.source != address
+            or (stopped and not replica.sql)
+            or _must_follow_anew(cluster, unit, replica, server, entry)
+        ):
             wrong = replication.follow(ctx, cluster, server, entry.primary)
-        elif (
-            stopped
-        ):  # it was not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
+        elif stopped:  # not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
             wrong = replication.receive(ctx, cluster, server, entry.primary)
         else:
+            state, seen = roles.state_and_replica(server)
             wrong = decide.broken_replication(replica)
             if cluster.has_several_replicas() and not replica.sql and replica.io != "No":
                 server.run("STOP SLAVE IO_THREAD")  # it would acknowledge commits that it cannot be promoted with
+            own = _divergence(ctx, cluster, unit, server, entry, state, seen or replica)
+            wrong = f"{own} ({wrong})" if own and wrong else own or wrong
     if wrong:
         cluster.set_score(decide.SCORE_NEVER)
         cluster.explain(wrong)
         return wrong
     if not entry.epoch:
-        cluster.keep_published("position", "1:" + server.state())
+        cluster.keep_published("position", first.shown(server.virgin(), server.state()))
     if not entry.settling(now()):
         roles.refresh(ctx, cluster, unit, server, entry)
     return None
+
+
+def _divergence(
+    ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal, state: str, replica: decide.Replica
+) -> str | None:
+    """Say what this replica holds that did not come from its primary, or None, and keep the GTIDs published."""
+    extra = divergence.look(cluster, server, state, replica.applied)
+    said = divergence.sentence(extra) if extra else None
+    # A primary whose log was reset leaves a connected replica waiting for ever, with both threads at "Yes".
+    if not extra and (replica.io_errno in decide.DIVERGENCE_ERRORS or not _proved(cluster, unit, server, entry)):
+        extra = replication.differs(ctx, server, entry.primary)
+        said = decide.divergence(gtid.text(extra), "", entry.primary)
+    divergence.report(cluster, gtid.text(extra))
+    return said
+
+
+def _must_follow_anew(
+    cluster: Cluster, unit: Unit, replica: decide.Replica, server: Connection, entry: Journal
+) -> bool:
+    """Tell whether it replicates from the right server in a wrong way, as one that was taken over does.
+
+    A life that is in sync is left alone: following anew discards relay log that it may have acknowledged.
+    """
+    if _proved(cluster, unit, server, entry) or decide.broken_replication(replica):
+        return False
+    return not replica.gtid or not server.acknowledges()
+
+
+def _proved(cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> bool:
+    """Tell whether the primary has recorded this very life as in sync."""
+    process = unit.process()
+    return process is not None and entry.in_sync(cluster.node, life.of(process, server))
 
 
 def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:

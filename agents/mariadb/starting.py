@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, life, sql, standby
+from hafailover.agents.mariadb import blank, decide, life, sql, standby
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import SqlError
@@ -18,11 +18,14 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
     if process and not unit.owns(process):
         raise ocf.OcfError(
             ocf.ERR_GENERIC,
-            f"mariadbd {process.pid} already runs on {unit.datadir} outside the cluster: systemctl disable --now mariadb",
+            f"mariadbd {process.pid} already runs on {unit.datadir} outside the cluster: take it over with hafailover adopt, "
+            "or stop it with systemctl disable --now mariadb",
         )
     unit.wait_settled()
     promoted = next((name for name in ctx.notify.promoted if name not in (cluster.node, *ctx.notify.demote)), "")
     process = unit.process()
+    if process is None and blank.furnish(ctx, cluster, unit, entry):
+        return ocf.SUCCESS
     if process is None:
         # A new life of the server is in sync with nobody; a dead one's score would make it an heir.
         cluster.set_score(decide.SCORE_NEVER)

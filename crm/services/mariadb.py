@@ -20,6 +20,7 @@ from hafailover.crm.schema import (
     seconds,
     secret,
     text,
+    unknown,
 )
 from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType
 
@@ -60,6 +61,13 @@ class MariaDB(ServiceType):
         "patience": duration(
             "how long the server may take to answer one look before it counts as hung; 5 s when not given"
         ),
+        "server_ids": {
+            "type": "object",
+            "description": "node → server_id, for servers that had one before they came into the cluster; the node's id when not given",
+            "additionalProperties": number("server_id", 1, 4294967295),
+            "expect": "a mapping of nodes to server_ids",
+            "default": {},
+        },
         "options": scalars("further server options, as in my.cnf", default={}),
     }
 
@@ -75,6 +83,7 @@ class MariaDB(ServiceType):
                 yield Problem((key,), "must be longer than nothing")
         if len(service.nodes) < 2 and len(topology.nodes) > 1:
             yield Problem(("on",), "names a single node; without a second one there is nothing to fail over to")
+        yield from _server_ids(service, topology)
         for name, value in service.options["options"].items():
             reason = mariadb_options.refusal(name, value)
             if reason:
@@ -168,6 +177,21 @@ class MariaDB(ServiceType):
             RenderedFile(_config_path(service), mariadb_options.defaults_file(service, topology.nodes[node]).encode()),
             RenderedFile(_credentials_path(service), account.encode(), 0o600, secret=True),
         ]
+
+
+def _server_ids(service: Service, topology: Topology) -> Iterator[Problem]:
+    given = service.options["server_ids"]
+    used: dict[int, str] = {}
+    for node in given:
+        if node not in service.nodes:
+            yield Problem(("server_ids", node), unknown("node", node, service.nodes))
+    for node in service.nodes:
+        if node not in topology.nodes:
+            continue  # which is said elsewhere
+        number_ = mariadb_options.server_id(service, topology.nodes[node])
+        if number_ in used:
+            yield Problem(("server_ids",), f"gives {used[number_]} and {node} the same server_id {number_}")
+        used[number_] = node
 
 
 def _clone_name(service: Service) -> str:

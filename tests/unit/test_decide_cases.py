@@ -45,6 +45,7 @@ def standing(lines: list[str]) -> decide.Standing:
     known: dict[str, Any] = {
         "nodes": ("db1", "db2"), "online": frozenset(), "quorate": True, "journal": journal.NONE,
         "incarnation": None, "reigns": {}, "lives": {}, "replica": None, "state": None, "positions": {},
+        "virgin": frozenset(),
     }  # fmt: skip
     for line in lines:
         word, _, rest = line.partition(" ")
@@ -63,6 +64,8 @@ def standing(lines: list[str]) -> decide.Standing:
         elif word == "position":
             name, _, position = rest.partition(" ")
             known["positions"][name] = position
+        elif word == "virgin":
+            known["virgin"] = frozenset(rest.split())
         elif word == "reign":
             name, _, epoch = rest.partition(" ")
             known["reigns"][name] = int(epoch)
