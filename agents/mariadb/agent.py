@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from hafailover.agents import __version__, ocf
-from hafailover.agents.mariadb import held, life, outside, reign, replication, roles, sql, standby, tender
+from hafailover.agents.mariadb import held, life, lineage, outside, reign, replication, roles, sql, standby, tender
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.nodes import addresses
@@ -153,6 +153,7 @@ def stop(ctx: Context) -> int:
     held.release(ctx.instance)
     process = unit.process()
     if process is None:
+        unit.stop()  # one that systemd has begun to start and that is no server yet
         return ocf.SUCCESS
     try:
         with tender.end(ctx), sql.own(ctx) as server:
@@ -174,7 +175,7 @@ def monitor(ctx: Context) -> int:
     if process is None:
         mark = held.read(ctx.instance)
         if mark and ctx.role != "Promoted":
-            return standby.not_promotable(ctx, cluster, mark.why)
+            return _held(ctx, cluster, unit, mark)
         if ctx.role == "Promoted" and cluster.hand_over("mariadbd is dead and its unit has not reported it"):
             return _HANDED_OVER
         return ocf.NOT_RUNNING
@@ -196,6 +197,19 @@ def monitor(ctx: Context) -> int:
                 return ocf.RUNNING_PROMOTED if writable else ocf.SUCCESS
     except SqlError as error:
         return _unanswered(ctx, cluster, unit, process, error)
+
+
+def _held(ctx: Context, cluster: Cluster, unit: Unit, mark: held.Held) -> int:
+    """The monitor of an instance without a server; one that waits is started as soon as its role is known."""
+    if ctx.is_probe or mark.kind != held.WAITING:
+        return standby.not_promotable(ctx, cluster, mark.why)
+    from hafailover.agents.mariadb import starting  # a monitor needs it only here
+
+    try:
+        return starting.resume(ctx, cluster, unit, mark)
+    except (PacemakerError, JournalError) as error:
+        ctx.log("warning", f"cannot tell yet how to recover: {error}")
+        return ocf.SUCCESS
 
 
 def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:
@@ -221,8 +235,15 @@ def promote(ctx: Context) -> int:
     mark = held.read(ctx.instance)
     if mark:
         raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {mark.why}")
+    from hafailover.agents.mariadb import salvage
+
     with _sentences(), sql.own(ctx) as server:
-        return roles.promote(ctx, cluster, unit, server)
+        process = unit.process()
+        if process and not server.writable():
+            salvage.finish(ctx, cluster, server, process, cluster.journal())
+        done = roles.promote(ctx, cluster, unit, server)
+        lineage.keep(unit.datadir, lineage.Lineage(cluster.journal().epoch, cluster.node))
+        return done
 
 
 @agent.action("demote", timeout="60s")
@@ -247,8 +268,11 @@ def notify(ctx: Context) -> int:
     """Act between the steps of a transition. A hint only: Pacemaker ignores a failed notification, so nothing relies on one."""
     step = f"{ctx.notify.type}-{ctx.notify.operation}"
     unit, cluster = Unit(ctx), Cluster(ctx)
-    if step not in ("pre-promote", "post-promote", "post-start") or unit.process() is None:
+    if step not in ("pre-promote", "post-promote", "post-start"):
         return ocf.SUCCESS
+    if unit.process() is None:
+        mark = held.read(ctx.instance)
+        return _held(ctx, cluster, unit, mark) if mark and step == "post-promote" else ocf.SUCCESS
     with _sentences(), sql.own(ctx) as server:
         if server.writable():
             return ocf.SUCCESS

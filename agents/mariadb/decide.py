@@ -193,54 +193,8 @@ def promotion_score(facts: Standing) -> tuple[int, str | None]:
     return (SCORE_LAST_PRIMARY if facts.journal.primary in ("", facts.node) else SCORE_IN_SYNC), None
 
 
-class Recovery(NamedTuple):
-    """How to start the server: options for mariadbd and why."""
-
-    options: tuple[str, ...]
-    reason: str
-
-
-def recovery(journal: Journal, node: str, promoted_peer: str, version: tuple[int, ...]) -> Recovery:
-    """Choose crash recovery for a start on ``node``, whose server has ``version``, while ``promoted_peer`` ("" if none) is promoted.
-
-    Recovery as a semi-sync replica removes transactions that nobody acknowledged, and also some that were, which then must come
-    back from the promoted node: without one they are lost, and a server so truncated that became primary in place would reuse
-    their GTIDs. Hence only when another node is promoted *and* recorded as the primary. Source: MDEV-21117, MDEV-33465.
-    """
-    superseded = bool(promoted_peer) and promoted_peer != node and journal.primary == promoted_peer
-    if not superseded:
-        return Recovery(_recovery_options(version, as_replica=False), "may hold the only copy: recover everything")
-    if _truncates(version):
-        return Recovery(
-            _recovery_options(version, as_replica=True),
-            f"superseded by {promoted_peer} (epoch {journal.epoch}): remove what nobody acknowledged",
-        )
-    return Recovery((), f"superseded by {promoted_peer}, but MariaDB {_dotted(version)} cannot truncate its tail")
-
-
-def _truncates(version: tuple[int, ...]) -> bool:
-    return version >= (10, 6, 2)
-
-
-def _has_init_rpl_role(version: tuple[int, ...]) -> bool:
-    """MDEV-33465 moved the choice from rpl_semi_sync_slave_enabled to init_rpl_role, in each series from its own release on."""
-    floors = {(10, 6): 19, (10, 11): 9, (11, 1): 6, (11, 2): 5, (11, 4): 3}
-    series = version[:2]
-    if series in floors:
-        return version[2] >= floors[series]
-    return series > (11, 4)
-
-
-def _recovery_options(version: tuple[int, ...], as_replica: bool) -> tuple[str, ...]:
-    if not _truncates(version):
-        return ()
-    if _has_init_rpl_role(version):
-        return (f"--init-rpl-role={'SLAVE' if as_replica else 'MASTER'}",)
-    # Before MDEV-33465 the presence of this setting alone decided whether recovery truncates.
-    return (f"--rpl-semi-sync-slave-enabled={'ON' if as_replica else 'OFF'}",)
-
-
-def _dotted(version: tuple[int, ...]) -> str:
+def dotted(version: tuple[int, ...]) -> str:
+    """A version as people write it: 10.11.19."""
     return ".".join(map(str, version))
 
 
@@ -258,7 +212,7 @@ def unsupported_version(version: tuple[int, ...]) -> str | None:
     if version[:2] >= OLDEST_SUPPORTED:
         return None
     return (
-        f"MariaDB {_dotted(version)} is too old: 10.5 or newer is needed. Upgrade one series at a time "
+        f"MariaDB {dotted(version)} is too old: 10.5 or newer is needed. Upgrade one series at a time "
         "(10.3 → 10.4 → 10.5 …) with mariadb-upgrade after each step"
     )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA = 1
+ACCEPTED = "accept-data-loss"
 _SETTLE = 5.0  # seconds
 
 
@@ -30,7 +31,9 @@ class Journal(NamedTuple):
 
     epoch: rises by one with every promotion. primary: node name of the last promoted server. gtid: its binary log
     position when it was opened for writing. sync: peer → incarnation that holds every acknowledged write.
-    at: Unix time of the last change, seconds. by: what changed it (``promote``, ``degrade``, ``regain``).
+    at: Unix time of the last change, seconds. by: what changed it (``promote``, ``degrade``, ``regain``, ``accept-data-loss``).
+    forced: the last epoch that began by a person's decision to accept a loss, 0 if none: what other servers hold from before it
+    may be the only copy.
     """
 
     epoch: int
@@ -39,6 +42,7 @@ class Journal(NamedTuple):
     sync: Mapping[str, str]
     at: int
     by: str
+    forced: int = 0
 
     def in_sync(self, node: str, incarnation: str) -> bool:
         """Tell whether this life of ``node``'s server was proved to hold every acknowledged write."""
@@ -50,7 +54,12 @@ class Journal(NamedTuple):
 
     def promoted(self, node: str, gtid: str, now: float) -> Journal:
         """The record for a promotion of ``node`` at ``gtid``: every peer is stale from here on."""
-        return Journal(self.epoch + 1, node, gtid, {}, int(now), "promote")
+        return self._replace(epoch=self.epoch + 1, primary=node, gtid=gtid, sync={}, at=int(now), by="promote")
+
+    def accepted(self, node: str, gtid: str, now: float) -> Journal:
+        """The record by which a person makes ``node``, whose server stands at ``gtid``, the last primary although writes may be lost."""
+        epoch = self.epoch + 1
+        return self._replace(epoch=epoch, primary=node, gtid=gtid, sync={}, at=int(now), by=ACCEPTED, forced=epoch)
 
     def degraded(self, peers: frozenset[str], now: float) -> Journal:
         """The record after which the primary may acknowledge writes that ``peers`` do not hold."""
@@ -69,7 +78,7 @@ def write(journal: Journal) -> str:
     sync = ",".join(f"{node}@{life}" for node, life in sorted(journal.sync.items()))
     return (
         f"v={SCHEMA} epoch={journal.epoch} primary={journal.primary} gtid={journal.gtid} "
-        f"sync={sync} at={journal.at} by={journal.by}"
+        f"sync={sync} at={journal.at} by={journal.by}" + (f" forced={journal.forced}" if journal.forced else "")
     )
 
 
@@ -86,7 +95,13 @@ def read(text: str | None) -> Journal:
     try:
         sync = dict(entry.split("@", 1) for entry in fields["sync"].split(",") if entry)
         journal = Journal(
-            int(fields["epoch"]), fields["primary"], fields["gtid"], sync, int(fields["at"]), fields.get("by", "")
+            int(fields["epoch"]),
+            fields["primary"],
+            fields["gtid"],
+            sync,
+            int(fields["at"]),
+            fields.get("by", ""),
+            int(fields.get("forced", 0)),
         )
     except (KeyError, ValueError) as error:
         raise JournalError(f"the promotion journal is damaged ({error}): {text!r}") from None

@@ -55,8 +55,15 @@ def record(ctx: Context, cluster: Cluster, rejoin: Rejoin) -> None:
     with open(_path(ctx.instance) + ".new", "w", encoding="utf-8") as file:
         file.write(text)
     os.rename(_path(ctx.instance) + ".new", _path(ctx.instance))
-    cluster.keep_published(ATTRIBUTE, text)
+    cluster.publish(ATTRIBUTE, text)
     ctx.event("rejoin", f"rejoined ({rejoin.rung}): {rejoin.reason}", rung=rejoin.rung, epoch=rejoin.epoch)
+
+
+def publish_again(resource: str, cluster: Cluster) -> None:
+    """Publish what was recorded last: a Pacemaker that was restarted has forgotten it."""
+    known = read(resource)
+    if known:
+        cluster.publish(ATTRIBUTE, f"{known.rung} {known.epoch} {known.reason}")
 
 
 def _path(resource: str) -> str:

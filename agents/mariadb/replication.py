@@ -84,6 +84,11 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
     if diverged:
         server.run("STOP SLAVE")
         return diverged
+    process = Unit(ctx).process()
+    if process:
+        from hafailover.agents.mariadb import salvage
+
+        salvage.keep_foreign(ctx, cluster, server, process, address, theirs)
     account = login(ctx.params["credentials"])
     server.run("STOP SLAVE")
     server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
@@ -101,6 +106,9 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
         account.password,
     )
     server.run("START SLAVE SQL_THREAD")
+    from hafailover.agents.mariadb import salvage
+
+    salvage.forget(ctx.instance)
     ctx.event("follow", f"replicating from {primary} ({address})", peer=primary)
     return receive(ctx, cluster, server, primary)
 
