@@ -67,7 +67,7 @@ def services(path: str) -> list[Service]:
 
 def _glimpse(service: Service, now: float) -> Glimpse:
     answers = ask_everybody(service)
-    servers = []
+    servers: list[tuple[str, tuple[str, ...]]] = []
     for node in service.nodes:
         answer = answers.servers.get(node)
         if answer is None or answer.error:

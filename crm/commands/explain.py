@@ -50,7 +50,7 @@ def command(node: str | None, output: str) -> None:
         near = difflib.get_close_matches(node, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
         raise UsageError(f"{node} is not a data node of a database in this cluster; {hint}")
-    found = [explain(status, one, ask_everybody(one), _published(one.name)) for one in status.services]
+    found = [explain(status, one, ask_everybody(one), published(one.name)) for one in status.services]
     if node is not None:
         found = [one._replace(cases=tuple(case for case in one.cases if case.node == node)) for one in found]
     if output == "json":
@@ -62,7 +62,8 @@ def command(node: str | None, output: str) -> None:
         click.echo(line)
 
 
-def _published(resource: str) -> dict[str, dict[str, str]]:
+def published(resource: str) -> dict[str, dict[str, str]]:
+    """What the agent has published of ``resource`` that only the explanation reads: attribute → node → value."""
     pacemaker = Pacemaker(local.run, timeout=5)
     found = {}
     for what in PUBLISHED:
