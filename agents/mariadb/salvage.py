@@ -52,27 +52,31 @@ _LOOK_AT_TIME = 10000  # transactions of a relay log between two looks at the cl
 class Salvage(NamedTuple):
     """What became of the relay log in one life of the server. ``incarnation``: that life. ``state``: APPLYING, DONE, FAILED or NONE.
 
-    number: of transactions. target: the last of them for each domain and server. note: where files were kept, or what went wrong.
+    number: of transactions. target: the last of them for each domain and server. threads: the server's setting of parallel threads, to
+    be put back. note: where files were kept, or what went wrong.
     """
 
     incarnation: str
     state: str
     number: int
     target: str
+    threads: int
     note: str
 
 
 def parse(text: str) -> Salvage | None:
     """Read what :func:`write` wrote, or None."""
-    fields = text.split(" ", 4)
-    if len(fields) != 5 or not fields[2].isdigit():
+    fields = text.split(" ", 5)
+    if len(fields) != 6 or not (fields[2].isdigit() and fields[4].isdigit()):
         return None
-    return Salvage(fields[0], fields[1], int(fields[2]), "" if fields[3] == "-" else fields[3], fields[4])
+    target = "" if fields[3] == "-" else fields[3]
+    return Salvage(fields[0], fields[1], int(fields[2]), target, int(fields[4]), fields[5])
 
 
 def write(salvage: Salvage) -> str:
     """Return the text that is kept in /run and published."""
-    return f"{salvage.incarnation} {salvage.state} {salvage.number} {salvage.target or '-'} {salvage.note}"
+    target = salvage.target or "-"
+    return f"{salvage.incarnation} {salvage.state} {salvage.number} {target} {salvage.threads} {salvage.note}"
 
 
 def read(resource: str) -> Salvage | None:
@@ -108,8 +112,10 @@ def look(
     if known.state != APPLYING:
         return None
     replica = server.replica() or replica
+    # Also when the thread has stopped at a torn last event (error 1594): that one was never acknowledged.
     if gtid.reached(replica.applied, known.target):
         server.run("STOP SLAVE SQL_THREAD")
+        server.run("SET GLOBAL slave_parallel_threads=%s", known.threads)
         _keep(ctx, cluster, known._replace(state=DONE))
         ctx.event(
             "salvage.done",
@@ -119,6 +125,7 @@ def look(
         )
         return None
     if replica.sql_errno:
+        server.run("SET GLOBAL slave_parallel_threads=%s", known.threads)
         kept = _copy(ctx, server, process)
         note = f"{replica.error} (error {replica.sql_errno}); the relay log is kept in {kept}"
         _keep(ctx, cluster, known._replace(state=FAILED, note=note))
@@ -167,14 +174,16 @@ def keep_foreign(
         why = f"what {replica.source} sent cannot be compared with what {address} holds ({error})"
     if why:
         note = f"{why}; the relay log is kept in {_copy(ctx, server, process)}"
-        _keep(ctx, cluster, Salvage(process.incarnation, FAILED, gtid.behind(replica.applied, received), missing, note))
+        _keep(
+            ctx, cluster, Salvage(process.incarnation, FAILED, gtid.behind(replica.applied, received), missing, 0, note)
+        )
         ctx.event("salvage.kept", note, gtid=missing)
 
 
 def _begin(
     ctx: Context, cluster: Cluster, server: Connection, process: Process, replica: Replica, entry: Journal
 ) -> Salvage | None:
-    nothing = Salvage(process.incarnation, NONE, 0, "", "nothing was left to apply")
+    nothing = Salvage(process.incarnation, NONE, 0, "", 0, "nothing was left to apply")
     try:
         rest = _rest(ctx, server)
     except (binlog.Unreadable, OSError) as error:
@@ -188,7 +197,8 @@ def _begin(
         return nothing
     if _still_sends(ctx, entry, replica):
         return None
-    found = Salvage(process.incarnation, APPLYING, rest.number, rest.state, "received before the restart")
+    threads = int(server.row("SELECT @@global.slave_parallel_threads AS v")["v"])
+    found = Salvage(process.incarnation, APPLYING, rest.number, rest.state, threads, "received before the restart")
     if rest.mixed:
         kept = _copy(ctx, server, process)
         found = found._replace(state=FAILED, note=f"it was applied out of order; the relay log is kept in {kept}")
@@ -202,6 +212,10 @@ def _begin(
         gtid=rest.state,
     )
     server.run("SET GLOBAL rpl_semi_sync_master_enabled=OFF")  # on a replica it would stall the SQL thread
+    server.run("SET GLOBAL gtid_strict_mode=ON")  # a position too early then ends in an error instead of applying twice
+    server.run(
+        "SET GLOBAL slave_parallel_threads=0"
+    )  # with parallel threads a start by position crashes the server (10.11.19)
     server.run(
         "CHANGE MASTER TO MASTER_USE_GTID=no, RELAY_LOG_FILE=%s, RELAY_LOG_POS=%s",
         os.path.basename(rest.file),
