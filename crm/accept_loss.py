@@ -69,9 +69,9 @@ def _loss(status: Status, service: Service, mine: Answer | None, other: str, ans
         extra = gtid.missing(answer.state, mine.state)
         if not extra:
             return Loss(other, 0, "nothing: the other holds all of its data")
-        number = gtid.behind(gtid.latest(mine.state), gtid.latest(answer.state))
         # On another branch the numbers may be equal: at least the last transaction is its own.
-        return Loss(other, max(number, 1), f"{max(number, 1)} transactions, up to {gtid.text(extra)}")
+        number = max(1, gtid.behind(gtid.latest(mine.state), gtid.latest(answer.state)))
+        return Loss(other, number, f"{number} transaction{'s' * (number != 1)}, up to {gtid.text(extra)}")
     return Loss(other, None, "; ".join(_unknown(status, service, other, answer)))
 
 
