@@ -74,9 +74,10 @@ def await_promotion(run: Run, service: Service, node: str, timeout: float, say: 
         except ClusterDown as error:
             now, reason = None, str(error)
         if now is not None:
-            if now.primary == node and now.journal.primary == node and now.journal.by != journal.ACCEPTED:
-                return True
             one = now.instance(node)
+            opened = now.primary == node and now.journal.primary == node and now.journal.by != journal.ACCEPTED
+            if opened and one and not one.pending:
+                return True
             reason = (one.pending or one.reason or one.standing) if one else "it is gone"
         if reason != said:
             said = reason

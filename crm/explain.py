@@ -124,7 +124,10 @@ def _refusal(status: Status, service: Service, one: Instance, answers: Answers) 
     asked = answer is not None and not answer.error
     if (not asked and one.reason) or not service.journal.epoch:
         return one.reason or None  # its own agent has seen more than can be seen from here
-    refusal = decide.standing_refusal(standing(status, service, one, answers))
+    facts = standing(status, service, one, answers)
+    # Only on the node itself is it known how many votes there were; its score tells what came of it.
+    facts = facts._replace(witnessed=one.score is not None and one.score > 0)
+    refusal = decide.standing_refusal(facts)
     if refusal and refusal.startswith("STALE"):
         return stale_words(service, one.node, answers, status.at) or refusal
     return refusal

@@ -70,7 +70,8 @@ class Standing(NamedTuple):
     quorate: whether this partition has quorum. journal: as read from the CIB. incarnation: of this node's server.
     reigns: node → the epoch whose primary it became, gone when it leaves the cluster. lives: node → life, as published. replica: None when
     replication is not configured. state: own ``@@gtid_binlog_state`` joined with ``@@gtid_slave_pos``. positions: what each data node has
-    published for an election (received position; on a first start its whole state).
+    published for an election (received position; on a first start its whole state). witnessed: whoever was promoted while this node was
+    away had a partition of which a member is here now (``outage``).
     """
 
     node: str
@@ -84,6 +85,7 @@ class Standing(NamedTuple):
     replica: Replica | None
     state: str
     positions: Mapping[str, str]
+    witnessed: bool = False
 
 
 def standing_refusal(facts: Standing) -> str | None:
@@ -152,7 +154,7 @@ def _first_primary_refusal(facts: Standing) -> str | None:
 
 def _last_primary_refusal(facts: Standing) -> str | None:
     """The last primary returns: its own CIB copy counts only if nobody can have been promoted since."""
-    if facts.reigns.get(facts.node) == facts.journal.epoch:
+    if facts.reigns.get(facts.node) == facts.journal.epoch or facts.witnessed:
         return None
     absent = [name for name in facts.nodes if name not in facts.online]
     if absent:

@@ -90,6 +90,9 @@ def facts(ctx: Context, cluster: Cluster, unit: Unit, entry: Journal, promoted: 
     if entry.primary in reigning and entry.primary != cluster.node:
         others.append(entry.primary)
     joined = cluster.pacemaker.joined()
+    absent = tuple(name for name in addresses(ctx.params["nodes"]) if name not in joined)
+    if absent and cluster.witnessed(joined):
+        absent = ()
     return Facts(
         node=cluster.node,
         journal=entry,
@@ -98,7 +101,7 @@ def facts(ctx: Context, cluster: Cluster, unit: Unit, entry: Journal, promoted: 
         closed=binlog.closed(_binlog_index(ctx.params["config"], unit.datadir)),
         lineage=lineage.read(unit.datadir),
         reigning=cluster.node in reigning,
-        absent=tuple(name for name in addresses(ctx.params["nodes"]) if name not in joined),
+        absent=absent,
     )
 
 

@@ -221,7 +221,7 @@ def test_a_person_accepts_a_loss(lab: Lab) -> None:
 
     done = lab.exec(replica, [*argv, "--yes"], timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert promoted(lab, replica) == replica
+    until(f"{replica} is promoted", lambda: promoted(lab, replica) == replica)
     entry = recorded(lab, replica)
     assert (entry.primary, entry.forced) == (replica, before.epoch + 1)
     assert writing(lab, replica, 311).wait(120) == 0
