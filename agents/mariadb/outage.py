@@ -6,9 +6,11 @@ who are absent now, and of the quorum device, do not make a quorum, that partiti
 promotion is read back from every member of its partition before the server opens, so that member's copy has it; and when copies meet,
 the one with the higher admin_epoch wins, which a promotion raises. Hence the journal seen here is of the last promotion.
 
-With two nodes and a quorum device the absent node and the device are a quorum, so the returning one waits: there is no third copy. What this
-rests on: Pacemaker writes its copy to disk within moments of the answer, so a member that lost power in these moments, together with the
-promoted node, may have forgotten it. Settings under which the needed quorum itself shrinks prove nothing.
+With two nodes and a quorum device the absent node and the device are a quorum, so the returning one waits: there is no third copy.
+
+What this rests on: Pacemaker writes its copy to disk within moments of the answer, so a member that lost power in these moments, together with the
+promoted node, may have forgotten it. Settings under which the needed quorum itself shrinks
+prove nothing.
 """
 
 from __future__ import annotations

@@ -99,7 +99,10 @@ class Unit:
 
     def version(self) -> tuple[int, ...]:
         """The server program's version; OcfError when it is none, or one that is not supported."""
-        printed = self._ctx.run([self._ctx.params["binary"], "--version"], timeout=10).out
+        answer = self._ctx.run([self._ctx.params["binary"], "--version"], timeout=30)
+        printed = answer.out
+        if answer.timed_out:  # an overloaded node is not one without a server, which Pacemaker would never try again
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"{self._ctx.params['binary']} --version did not answer within 30 s")
         try:
             version = decide.parse_version(printed)
         except ValueError as error:
@@ -197,7 +200,8 @@ class Unit:
         self._mark_planned()
         process = self.process()
         if process is None:
-            self._ctx.run(["systemctl", "stop", self.name], timeout=5)
+            if self._ctx.run(["systemctl", "stop", self.name], timeout=5).timed_out:
+                self._ctx.run(["systemctl", "kill", "--signal=KILL", self.name], timeout=5)
             return
         self._signal(process, signal.SIGTERM)
         if not self._wait_gone(process, self._ctx.deadline.remaining() / 2):

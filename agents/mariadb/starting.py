@@ -45,11 +45,11 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
             return standby.not_promotable(ctx, cluster, _waiting(choice))
         settled = _run(ctx, unit, choice)
         process = unit.process()
+    if not settled:
+        ctx.event("start.recovering", "mariadbd is recovering and goes on with it after this start")
+        return standby.not_promotable(ctx, cluster, "mariadbd is recovering")
     if process is None:
         raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd ended right after it became ready; see its journal")
-    if not settled:
-        ctx.event("start.recovering", f"mariadbd {process.pid} is recovering and goes on with it after this start")
-        return standby.not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
     with sql.own(ctx) as server:
         server.run("SET GLOBAL read_only=ON")
         cluster.keep_published("incarnation", life.of(process, server))

@@ -175,8 +175,9 @@ def test_a_recovery_that_outlasts_its_start_is_left_alone(lab: Lab) -> None:
     fences = len(lab.fence_log())
     # The first moment in which the new process can be seen; a server in this lab is ready 0.4 s after its start.
     catch = (
-        "old=$(pidof mariadbd); kill -9 $old; while :; do new=$(pidof mariadbd); "
-        '[ -n "$new" ] && [ "$new" != "$old" ] && kill -STOP $new && break; sleep 0.01; done'
+        "old=$(pidof mariadbd); kill -9 $old; while :; do for new in $(pidof mariadbd); do "
+        '[ "$new" != "$old" ] && [ "$(readlink /proc/$new/cwd)" = /var/lib/mysql ] && kill -STOP $new && exit 0; '
+        "done; sleep 0.01; done"
     )
     try:
         lab.exec(replica, ["sh", "-c", catch], timeout=120, check=True)
