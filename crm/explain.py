@@ -12,7 +12,7 @@ from hafailover.agents.mariadb import decide, gtid, rejoin_record, salvage
 from hafailover.agents.mariadb.salvage import Salvage
 from hafailover.crm.status import Instance, Service, Status, plain_data
 from hafailover.crm.status_database import PROMOTED_ROLES, UNPROMOTED_ROLES
-from hafailover.crm.status_words import clock
+from hafailover.crm.status_words import RUNGS, clock
 from hafailover.crm.switchover import Answer, Answers, standing
 
 SCHEMA = 1
@@ -192,7 +192,9 @@ def _facts(
         yield f"its agent says: {one.reason}"
     rejoin = rejoin_record.parse(published.get("rejoin", {}).get(one.node, ""))
     if rejoin:
-        yield f"came back by {_RUNGS.get(rejoin.rung, rejoin.rung)} (epoch {rejoin.epoch}): {rejoin.reason}"
+        how = RUNGS[rejoin.rung]
+        came = f"is in {how}" if rejoin.rung == rejoin_record.QUARANTINE else f"came back by {how}"
+        yield f"{came} (epoch {rejoin.epoch}): {rejoin.reason}"
     saved = salvage.parse(published.get("salvage", {}).get(one.node, ""))
     if saved and saved.state != salvage.NONE:
         yield _saved(saved)
@@ -209,14 +211,6 @@ def server_facts(answer: Answer) -> Iterator[str]:
             f"replicates from {replica.source} ({how}): received {replica.received or '(nothing yet)'}, "
             f"applied {replica.applied or '(nothing)'}"
         )
-
-
-_RUNGS = {
-    rejoin_record.GTID: "GTID",
-    rejoin_record.TRUNCATED: "GTID, after its unacknowledged tail was removed",
-    rejoin_record.CLONE: "a clone",
-    rejoin_record.QUARANTINE: "quarantine: its data is kept and does not replicate",
-}
 
 
 def _saved(saved: Salvage) -> str:

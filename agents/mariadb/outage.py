@@ -8,9 +8,8 @@ the one with the higher admin_epoch wins, which a promotion raises. Hence the jo
 
 With two nodes and a quorum device the absent node and the device are a quorum, so the returning one waits: there is no third copy.
 
-What this rests on: Pacemaker writes its copy to disk within moments of the answer, so a member that lost power in these moments, together with the
-promoted node, may have forgotten it. Settings under which the needed quorum itself shrinks
-prove nothing.
+What this rests on: Pacemaker writes its copy to disk within moments of the answer. A member that lost power in these moments, together
+with the promoted node, may have forgotten it. Settings under which the needed quorum itself shrinks prove nothing.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ TRUNCATED = "truncated"
 CLONE = "clone"
 QUARANTINE = "quarantine"
 ATTRIBUTE = "rejoin"
+_RUNGS = (GTID, TRUNCATED, CLONE, QUARANTINE)
 
 
 class Rejoin(NamedTuple):
@@ -34,7 +35,7 @@ def parse(text: str) -> Rejoin | None:
     """Read ``RUNG epoch reason``; None when it is nothing of the kind."""
     rung, _, rest = text.partition(" ")
     epoch, _, reason = rest.partition(" ")
-    return Rejoin(rung, int(epoch), reason) if rung and epoch.isdigit() else None
+    return Rejoin(rung, int(epoch), reason) if rung in _RUNGS and epoch.isdigit() else None
 
 
 def read(resource: str) -> Rejoin | None:
