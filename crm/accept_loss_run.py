@@ -17,7 +17,9 @@ from hafailover.crm.status_read import read
 if TYPE_CHECKING:
     from hafailover.crm.pacemaker import Run
 
-_WEIGHT = 2  # as of a promotion: no copy that a node takes with it when it is cut off may win over this one
+# The nodes that are absent may have raised admin_epoch many times since this copy was written, with every mark and promotion of theirs.
+# Their copy must not win when they return: it would take the role from the node that a person has chosen, and the writes since.
+_WEIGHT = 1000000
 _COPY_TIMEOUT = 10.0  # seconds
 _LOOK = 1.0  # seconds
 

@@ -187,7 +187,10 @@ def monitor(ctx: Context) -> int:
             if not outside.saved(ctx):  # Pacemaker came back to a server that had gone on
                 outside.save(ctx)
             try:
-                cluster.keep_published("incarnation", life.of(process, server))
+                if cluster.keep_published("incarnation", life.of(process, server)):
+                    from hafailover.agents.mariadb import rejoin_record
+
+                    rejoin_record.publish_again(ctx.instance, cluster)
                 if writable:
                     return reign.look(ctx, cluster, server)
                 return standby.look(ctx, cluster, unit, server)

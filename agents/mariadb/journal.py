@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 ACCEPTED = "accept-data-loss"
 _SETTLE = 5.0  # seconds
+_DECISION = 1000  # epochs
 
 
 class JournalError(ValueError):
@@ -57,8 +58,11 @@ class Journal(NamedTuple):
         return self._replace(epoch=self.epoch + 1, primary=node, gtid=gtid, sync={}, at=int(now), by="promote")
 
     def accepted(self, node: str, gtid: str, now: float) -> Journal:
-        """The record by which a person makes ``node``, whose server stands at ``gtid``, the last primary although writes may be lost."""
-        epoch = self.epoch + 1
+        """The record by which a person makes ``node``, whose server stands at ``gtid``, the last primary although writes may be lost.
+
+        The nodes that are absent may have begun epochs of their own since this copy was written: none of them may have the same number.
+        """
+        epoch = self.epoch + _DECISION
         return self._replace(epoch=epoch, primary=node, gtid=gtid, sync={}, at=int(now), by=ACCEPTED, forced=epoch)
 
     def degraded(self, peers: frozenset[str], now: float) -> Journal:

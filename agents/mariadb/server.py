@@ -195,6 +195,11 @@ class Unit:
         argv = ["journalctl", "-q", "-o", "cat", "-u", self.name, f"_PID={process.pid}", "-b"]
         return [line for line in self._ctx.run(argv, timeout=10).out.splitlines() if words in line]
 
+    def said_since(self, at: float, words: str) -> list[str]:
+        """The lines with ``words`` in what the server has logged since the Unix time ``at``."""
+        argv = ["journalctl", "-q", "-o", "cat", "-u", self.name, f"--since=@{at:.6f}"]
+        return [line for line in self._ctx.run(argv, timeout=10).out.splitlines() if words in line]
+
     def stop(self) -> None:
         """Stop the server: TERM, then KILL when half of the remaining time is gone; return when the process has ended."""
         self._mark_planned()

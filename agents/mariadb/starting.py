@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from hafailover.agents import ocf
 from hafailover.agents.mariadb import binlog, decide, held, life, lineage, recovery, sql, standby
@@ -16,7 +17,7 @@ from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
 
 # What a server says that is to remove its tail and finds a transaction there that cannot be undone (InnoDB followed by MyISAM).
-_NOT_UNDONE = "unsafe"
+_NOT_UNDONE = "Cannot truncate"
 
 
 def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
@@ -120,12 +121,16 @@ def _run(ctx: Context, unit: Unit, choice: Recovery) -> bool:
     the primary finds what it holds too much.
     """
     _tell(ctx, choice)
+    begin = time.time()
     try:
         return unit.start(choice.options)
-    except ocf.OcfError as error:
-        if not choice.truncates or _NOT_UNDONE not in error.reason:
+    except ocf.OcfError:
+        said = unit.said_since(begin, _NOT_UNDONE) if choice.truncates else []
+        if not said:
             raise
-        choice = recovery.keeping_all(unit.version(), f"the tail cannot be removed ({error.reason})")
+        choice = recovery.keeping_all(
+            unit.version(), f"the tail cannot be removed ({said[-1].partition('[ERROR] ')[2]})"
+        )
     _tell(ctx, choice)
     return unit.start(choice.options)
 

@@ -224,7 +224,7 @@ def test_a_person_accepts_a_loss(lab: Lab) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     until(f"{replica} is promoted", lambda: promoted(lab, replica) == replica)
     entry = recorded(lab, replica)
-    assert (entry.primary, entry.forced) == (replica, before.epoch + 1)
+    assert (entry.primary, entry.forced) == (replica, before.epoch + 1000)
     assert writing(lab, replica, 311).wait(120) == 0
 
     # The old primary's copy of the CIB calls itself the last one, and it alone holds 310.

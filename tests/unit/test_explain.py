@@ -222,10 +222,16 @@ def test_the_decision_is_written_like_every_promotion():
     service = alone().services[0]
     tools = Tools(service.journal)
     entry = accept_loss_run.record(tools, service, "db1", "0-1-40")
-    assert (entry.epoch, entry.primary, entry.gtid, entry.sync, entry.by) == (6, "db1", "0-1-40", {}, journal.ACCEPTED)
+    assert (entry.epoch, entry.primary, entry.gtid, entry.sync, entry.by) == (
+        1005,
+        "db1",
+        "0-1-40",
+        {},
+        journal.ACCEPTED,
+    )
     assert len(tools.written) == 1
-    assert 'admin_epoch="admin_epoch+=2"' in tools.written[0]
-    assert tools.published == [["-p", "-N", "db1", "-n", "hafailover-db-reign", "-U", "6"]]
+    assert 'admin_epoch="admin_epoch+=1000000"' in tools.written[0]
+    assert tools.published == [["-p", "-N", "db1", "-n", "hafailover-db-reign", "-U", "1005"]]
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,9 @@ def test_each_version_gets_what_it_supports(
 
 def test_a_person_s_decision_stays_in_the_journal() -> None:
     forced = SUPERSEDED.accepted("db1", "0-1-40", 5.0)
-    assert (forced.epoch, forced.primary, forced.sync, forced.by, forced.forced) == (5, "db1", {}, journal.ACCEPTED, 5)
+    assert (forced.epoch, forced.primary, forced.sync, forced.by) == (1004, "db1", {}, journal.ACCEPTED)
     later = forced.promoted("db1", "0-1-40", 6.0)
-    assert (later.epoch, later.forced) == (6, 5)
+    assert (later.epoch, later.forced) == (1005, 1004)
     assert journal.read(journal.write(later)) == later
     assert "forced" not in journal.write(SUPERSEDED)
 
