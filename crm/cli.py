@@ -18,6 +18,7 @@ COMMANDS = {
     "apply": ("hafailover.crm.commands.apply", "Bring a topology's configuration into the running cluster."),
     "docs": ("hafailover.crm.commands.docs", "Write the reference pages of the agents."),
     "drill": ("hafailover.vagrant.drill.command", "Break the lab on purpose and count what a client lost."),
+    "explain": ("hafailover.crm.commands.explain", "Say why each server may or may not be promoted."),
     "generate": ("hafailover.crm.commands.generate", "Print the cluster configuration of a topology."),
     "install": ("hafailover.crm.commands.install", "Put the resource agents where Pacemaker looks for them."),
     "lab": ("hafailover.vagrant.command", "Run a real cluster on this machine."),

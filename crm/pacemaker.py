@@ -135,6 +135,10 @@ class Pacemaker:
         """Publish a private transient attribute of this node: seen by all, kept out of the CIB, so no transition is aborted."""
         self._tool(["attrd_updater", "-p", "-n", name, "-U", value])
 
+    def publish_for(self, node: str, name: str, value: str) -> None:
+        """The same for another member, as whose it then counts: it ends when that node leaves the cluster."""
+        self._tool(["attrd_updater", "-p", "-N", node, "-n", name, "-U", value])
+
     def property(self, group: str, name: str) -> str | None:
         """A cluster property of the set ``group``, or None. Reads this node's copy of the CIB."""
         text = self._tool(["crm_attribute", "-t", "crm_config", "-s", group, "-n", name, "-G", "-q"], absent="")

@@ -114,6 +114,7 @@ class Instance(NamedTuple):
 
     role: Promoted, Unpromoted or Stopped. pending: the action under way (``promoting`` …), or "". score: its promotion score, or None.
     standing: ``primary``, ``in sync``, ``cannot be promoted``, ``stopped`` or ``unknown``, and ``reason`` says why it is not better.
+    rejoin: by which rung of the ladder it came back, in which epoch, and why (``RUNG epoch reason``), or "".
     """
 
     node: str
@@ -126,6 +127,7 @@ class Instance(NamedTuple):
     managed: bool
     failed: bool
     blocked: bool
+    rejoin: str = ""
 
 
 class Service(NamedTuple):

@@ -103,6 +103,7 @@ def _service(
                 managed=one.managed if one else True,
                 failed=one.failed if one else False,
                 blocked=one.blocked if one else False,
+                rejoin=facts.published.get(f"hafailover-{name}-rejoin", {}).get(node, ""),
             )
         )
     promoted = tuple(one.node for one in instances if one.role in PROMOTED_ROLES)

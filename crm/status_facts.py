@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hafailover.crm.pacemaker import Run
 
 COROSYNC_CONF = "/etc/corosync/corosync.conf"
-PUBLISHED = ("incarnation", "why", "reign")
+PUBLISHED = ("incarnation", "why", "reign", "rejoin")
 """What the database agent publishes of each node that the status reads."""
 
 _NOT_CONNECTED = (

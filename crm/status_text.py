@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Callable
 
+from hafailover.agents.mariadb import rejoin_record
 from hafailover.crm.status import (
     DEGRADED,
     DOWN,
@@ -26,7 +27,7 @@ from hafailover.crm.status_database import (
     PROMOTED_ROLES,
     UNPROMOTED_ROLES,
 )
-from hafailover.crm.status_words import clock
+from hafailover.crm.status_words import RUNGS, clock
 
 WIDTH = 80
 Paint = Callable[[str, str], str]
@@ -35,7 +36,12 @@ Paint = Callable[[str, str], str]
 _CODES = {"red": "31;1", "yellow": "33", "green": "32", "bold": "1", "dim": "2"}
 _VERDICT_COLOURS = {OK: "green", DEGRADED: "yellow", DOWN: "red", NOTE: "dim"}
 _STANDING_COLOURS = {PRIMARY: "green", IN_SYNC: "green", BARRED: "red"}
-_BY = {"promote": "promoted", "regain": "replica in sync again", "degrade": "replica lost"}
+_BY = {
+    "promote": "promoted",
+    "regain": "replica in sync again",
+    "degrade": "replica lost",
+    "accept-data-loss": "decided by a person",
+}
 
 
 def plain(text: str, _colour: str) -> str:
@@ -139,6 +145,13 @@ def _service(status: Status, service: Service, paint: Paint) -> Iterator[str]:
         for standing, colour in _STANDING_COLOURS.items():
             line = line.replace(f"  {standing}", "  " + paint(standing, colour)) if paint is not plain else line
         yield line
+    for one in service.instances:
+        rejoin = rejoin_record.parse(one.rejoin)
+        if rejoin and rejoin.rung not in (
+            rejoin_record.GTID,
+            rejoin_record.QUARANTINE,
+        ):  # the usual, and what STANDING says
+            yield from wrapped(f"{one.node} came back by {RUNGS[rejoin.rung]} (epoch {rejoin.epoch})", "  ", "    ")
 
 
 def _instance(one: Instance) -> tuple[str, str, str, str]:

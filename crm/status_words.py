@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from hafailover.agents.mariadb import rejoin_record
 from hafailover.crm.status import Failure
 
 _NOT_RUNNING, _FAILED_PROMOTED, _DEGRADED, _DEGRADED_PROMOTED = 7, 9, 190, 191
@@ -21,6 +22,13 @@ _BY_CODE = {
     _DEGRADED: "works, but degraded",
     _DEGRADED_PROMOTED: "works as primary, but degraded",
 }
+RUNGS = {
+    rejoin_record.GTID: "GTID",
+    rejoin_record.TRUNCATED: "GTID, after its unacknowledged tail was removed",
+    rejoin_record.CLONE: "a clone",
+    rejoin_record.QUARANTINE: "quarantine: its data is kept, and it does not replicate",
+}
+"""How a server came back, in words."""
 _TASKS = {
     "monitor": "the check",
     "start": "starting it",

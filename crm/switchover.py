@@ -214,7 +214,7 @@ def _server(service: Service, node: str) -> Check:
     return Check("server", True, f"{service.name} runs on {node} as a replica")
 
 
-def _standing(status: Status, service: Service, one: Instance, answers: Answers) -> Standing:
+def standing(status: Status, service: Service, one: Instance, answers: Answers) -> Standing:
     """What the agent on the node would know; a server that was not asked is taken to replicate well, which is another check."""
     answer = answers.servers.get(one.node)
     working = Replica("", "Yes", True, "", "", 0, 0, "")
@@ -243,7 +243,7 @@ def _in_sync(status: Status, service: Service, node: str, answers: Answers) -> C
         return Check("in-sync", False, f"{node} is not a data node of {service.name}")
     if service.journal_error or not service.journal.epoch:
         return Check("in-sync", False, "nothing is recorded about who holds every acknowledged write")
-    refusal = decide.standing_refusal(_standing(status, service, one, answers))
+    refusal = decide.standing_refusal(standing(status, service, one, answers))
     if refusal:
         return Check("in-sync", False, f"{node} may not be promoted: {refusal}")
     return Check("in-sync", True, f"{node} holds every acknowledged write")

@@ -62,6 +62,23 @@ def ask(service: Service, target: str) -> Answers:
     return Answers(found)
 
 
+def ask_everybody(service: Service) -> Answers:
+    """Ask every server once, all at the same time."""
+    login, wrong = credentials(service)
+    if login is None:
+        return Answers({}, wrong)
+    found: dict[str, Answer] = {}
+    threads = [
+        threading.Thread(target=lambda name=name: found.update({name: _ask(service, name, login)}))
+        for name in service.nodes
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return Answers({name: found[name] for name in service.nodes})
+
+
 def _watch(service: Service, target: str, login: Login, first: Answer, position: str) -> Answer:
     """Look at the target until it has received ``position`` and applied what it had received at first, or MAX_LAG has passed.
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 import os
 
 from hafailover.agents import __version__, ocf
-from hafailover.agents.mariadb import disk, events, held, life, outside, reign, replication, roles, sql, standby, tender
+from hafailover.agents.mariadb import (
+    disk,
+    events,
+    held,
+    life,
+    lineage,
+    outside,
+    reign,
+    replication,
+    roles,
+    sql,
+    standby,
+    tender,
+)
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.nodes import addresses
@@ -165,7 +178,7 @@ def stop(ctx: Context) -> int:
     held.release(ctx.instance)
     process = unit.process()
     if process is None:
-        unit.require_gone()
+        unit.stop()  # one that systemd has begun to start and that is no server yet
         return ocf.SUCCESS
     try:
         with tender.end(ctx), sql.own(ctx) as server:
@@ -189,13 +202,7 @@ def monitor(ctx: Context) -> int:
     if process is None:
         mark = held.read(ctx.instance)
         if mark and ctx.role != "Promoted":
-            with _sentences():
-                from hafailover.agents.mariadb import blank  # rare
-
-                if blank.wait_is_over(ctx, cluster, unit):
-                    return ocf.NOT_RUNNING
-                mark = held.read(ctx.instance) or mark
-            return standby.not_promotable(ctx, cluster, mark.why)
+            return _held(ctx, cluster, unit, mark)
         if ctx.role == "Promoted" and cluster.hand_over("mariadbd is dead and its unit has not reported it"):
             return _HANDED_OVER
         return ocf.NOT_RUNNING
@@ -207,7 +214,10 @@ def monitor(ctx: Context) -> int:
             if not outside.saved(ctx):  # Pacemaker came back to a server that had gone on
                 outside.save(ctx)
             try:
-                cluster.keep_published("incarnation", life.of(process, server))
+                if cluster.keep_published("incarnation", life.of(process, server)):
+                    from hafailover.agents.mariadb import rejoin_record
+
+                    rejoin_record.publish_again(ctx.instance, cluster)
                 space = disk.look(ctx, server)
                 disk.keep_published(cluster, space)
                 full = disk.trouble(space)
@@ -246,6 +256,23 @@ def _written_late(ctx: Context, unit: Unit, server: sql.Connection) -> bool:
     return True
 
 
+def _held(ctx: Context, cluster: Cluster, unit: Unit, mark: held.Held) -> int:
+    """The monitor of an instance without a server; one that waits is started as soon as its role is known."""
+    if ctx.is_probe or mark.kind != held.WAITING:
+        return standby.not_promotable(ctx, cluster, mark.why)
+    from hafailover.agents.mariadb import blank, starting  # a monitor needs them only here
+
+    try:
+        if not blank.is_blank(unit.datadir):
+            return starting.resume(ctx, cluster, unit, mark)
+        if blank.wait_is_over(ctx, cluster, unit):
+            return ocf.NOT_RUNNING
+        return standby.not_promotable(ctx, cluster, (held.read(ctx.instance) or mark).why)
+    except (PacemakerError, JournalError) as error:
+        ctx.log("warning", f"cannot tell yet how to recover: {error}")
+        return ocf.SUCCESS
+
+
 def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:
     if unit.process() != process:
         return ocf.NOT_RUNNING
@@ -272,8 +299,15 @@ def promote(ctx: Context) -> int:
     mark = held.read(ctx.instance)
     if mark:
         raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {mark.why}")
+    from hafailover.agents.mariadb import salvage
+
     with _sentences(), sql.own(ctx) as server:
-        return roles.promote(ctx, cluster, unit, server)
+        process = unit.process()
+        if process and not server.writable():
+            salvage.finish(ctx, cluster, server, process, cluster.journal())
+        done = roles.promote(ctx, cluster, unit, server)
+        lineage.keep(unit.datadir, lineage.Lineage(cluster.journal().epoch, cluster.node))
+        return done
 
 
 @agent.action("demote", timeout="60s")
@@ -298,8 +332,11 @@ def notify(ctx: Context) -> int:
     """Act between the steps of a transition. A hint only: Pacemaker ignores a failed notification, so nothing relies on one."""
     step = f"{ctx.notify.type}-{ctx.notify.operation}"
     unit, cluster = Unit(ctx), Cluster(ctx)
-    if step not in ("pre-promote", "post-promote", "post-start") or unit.process() is None:
+    if step not in ("pre-promote", "post-promote", "post-start"):
         return ocf.SUCCESS
+    if unit.process() is None:
+        mark = held.read(ctx.instance)
+        return _held(ctx, cluster, unit, mark) if mark and step == "post-promote" else ocf.SUCCESS
     with _sentences(), sql.own(ctx) as server:
         if server.writable():
             return ocf.SUCCESS

@@ -102,10 +102,11 @@ class Cluster:
             before = self.pacemaker.quorate()
             if not before:
                 raise Refused("this partition has no quorum")
-            conflict = decide.record_conflict(base, self._copies(self._view()))
+            promotion = entry.by == "promote"
+            view = self._view()
+            conflict = decide.record_conflict(base, self._copies(view, self._readers(view, promotion)))
             if conflict:
                 raise Refused(conflict)
-            promotion = entry.by == "promote"
             if promotion:
                 # Before the write: one that lands unseen must not be undone by an old copy of the CIB that nobody recognizes as such.
                 self.publish("reign", str(entry.epoch))
@@ -114,7 +115,7 @@ class Cluster:
             )
             after = self.pacemaker.quorate()
             view = self._view()
-            copies = self._copies(view)
+            copies = self._copies(view, self._readers(view, promotion))
             refusal = decide.release_refusal(entry, self.node, before, after, copies) or self._still_up(view)
             if refusal:
                 if promotion and all(copy == base for copy in copies.values()):
@@ -137,12 +138,22 @@ class Cluster:
             return f"{', '.join(sorted(lost - view.clean_down))} is lost and not yet fenced"
         return None
 
-    def _copies(self, view: View) -> dict[str, Journal]:
-        """The journal in each member's copy of the CIB; Refused when one of them cannot be read."""
+    def _readers(self, view: View, promotion: bool) -> list[str]:
+        """Whose copies count: the data nodes'; for a promotion, of which every later member must know (``outage``), all members'."""
+        return sorted(view.joined if promotion else view.joined & frozenset(self._nodes))
+
+    def witnessed(self, joined: frozenset[str]) -> bool:
+        """Tell whether nobody can have been promoted without a trace in the copies of the CIB of those who have ``joined``."""
+        from hafailover.agents.mariadb import outage  # asked only after an outage
+
+        return outage.witnessed(outage.read(self._run(["corosync-quorumtool", "-s"], timeout=10).out), len(joined))
+
+    def _copies(self, view: View, readers: Sequence[str]) -> dict[str, Journal]:
+        """The journal in the copy of the CIB of this node and of each of ``readers``; Refused when one of them cannot be read."""
         try:
             copies = {self.node: journal.read(view.value)}
-            for name in self._nodes:
-                if name != self.node and name in view.joined:
+            for name in readers:
+                if name != self.node:
                     copy = self._copy_of(name)
                     if copy is not None:
                         copies[name] = copy

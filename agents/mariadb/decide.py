@@ -75,8 +75,9 @@ class Standing(NamedTuple):
     quorate: whether this partition has quorum. journal: as read from the CIB. incarnation: of this node's server.
     reigns: node → the epoch whose primary it became, gone when it leaves the cluster. lives: node → life, as published. replica: None when
     replication is not configured. state: own ``@@gtid_binlog_state`` joined with ``@@gtid_slave_pos``. positions: what each data node has
-    published for an election (received position; on a first start its whole state). virgin: on a first start, the nodes whose servers hold
-    no tables of anybody.
+    published for an election (received position; on a first start its whole state). virgin: on a first start, the nodes whose servers
+    hold no tables of anybody. witnessed: whoever was promoted while this node was away had a partition of which a member is here
+    now (``outage``).
     """
 
     node: str
@@ -91,6 +92,7 @@ class Standing(NamedTuple):
     state: str
     positions: Mapping[str, str]
     virgin: frozenset[str] = frozenset()
+    witnessed: bool = False
 
 
 def standing_refusal(facts: Standing) -> str | None:
@@ -145,7 +147,7 @@ def errant_gtids(state: str, applied: str) -> tuple[gtid.Gtid, ...]:
 
 def _last_primary_refusal(facts: Standing) -> str | None:
     """The last primary returns: its own CIB copy counts only if nobody can have been promoted since."""
-    if facts.reigns.get(facts.node) == facts.journal.epoch:
+    if facts.reigns.get(facts.node) == facts.journal.epoch or facts.witnessed:
         return None
     absent = [name for name in facts.nodes if name not in facts.online]
     if absent:
@@ -186,54 +188,8 @@ def promotion_score(facts: Standing) -> tuple[int, str | None]:
     return (SCORE_LAST_PRIMARY if facts.journal.primary in ("", facts.node) else SCORE_IN_SYNC), None
 
 
-class Recovery(NamedTuple):
-    """How to start the server: options for mariadbd and why."""
-
-    options: tuple[str, ...]
-    reason: str
-
-
-def recovery(journal: Journal, node: str, promoted_peer: str, version: tuple[int, ...]) -> Recovery:
-    """Choose crash recovery for a start on ``node``, whose server has ``version``, while ``promoted_peer`` ("" if none) is promoted.
-
-    Recovery as a semi-sync replica removes transactions that nobody acknowledged, and also some that were, which then must come
-    back from the promoted node: without one they are lost, and a server so truncated that became primary in place would reuse
-    their GTIDs. Hence only when another node is promoted *and* recorded as the primary. Source: MDEV-21117, MDEV-33465.
-    """
-    superseded = bool(promoted_peer) and promoted_peer != node and journal.primary == promoted_peer
-    if not superseded:
-        return Recovery(_recovery_options(version, as_replica=False), "may hold the only copy: recover everything")
-    if _truncates(version):
-        return Recovery(
-            _recovery_options(version, as_replica=True),
-            f"superseded by {promoted_peer} (epoch {journal.epoch}): remove what nobody acknowledged",
-        )
-    return Recovery((), f"superseded by {promoted_peer}, but MariaDB {_dotted(version)} cannot truncate its tail")
-
-
-def _truncates(version: tuple[int, ...]) -> bool:
-    return version >= (10, 6, 2)
-
-
-def _has_init_rpl_role(version: tuple[int, ...]) -> bool:
-    """MDEV-33465 moved the choice from rpl_semi_sync_slave_enabled to init_rpl_role, in each series from its own release on."""
-    floors = {(10, 6): 19, (10, 11): 9, (11, 1): 6, (11, 2): 5, (11, 4): 3}
-    series = version[:2]
-    if series in floors:
-        return version[2] >= floors[series]
-    return series > (11, 4)
-
-
-def _recovery_options(version: tuple[int, ...], as_replica: bool) -> tuple[str, ...]:
-    if not _truncates(version):
-        return ()
-    if _has_init_rpl_role(version):
-        return (f"--init-rpl-role={'SLAVE' if as_replica else 'MASTER'}",)
-    # Before MDEV-33465 the presence of this setting alone decided whether recovery truncates.
-    return (f"--rpl-semi-sync-slave-enabled={'ON' if as_replica else 'OFF'}",)
-
-
-def _dotted(version: tuple[int, ...]) -> str:
+def dotted(version: tuple[int, ...]) -> str:
+    """A version as people write it: 10.11.19."""
     return ".".join(map(str, version))
 
 
@@ -251,7 +207,7 @@ def unsupported_version(version: tuple[int, ...]) -> str | None:
     if version[:2] >= OLDEST_SUPPORTED:
         return None
     return (
-        f"MariaDB {_dotted(version)} is too old: 10.5 or newer is needed. Upgrade one series at a time "
+        f"MariaDB {dotted(version)} is too old: 10.5 or newer is needed. Upgrade one series at a time "
         "(10.3 → 10.4 → 10.5 …) with mariadb-upgrade after each step"
     )
 

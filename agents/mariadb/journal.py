@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 VIRGIN = "virgin"
 DATA = "data"
+ACCEPTED = "accept-data-loss"
 _SETTLE = 5.0  # seconds
+_DECISION = 1000  # epochs
 
 
 class JournalError(ValueError):
@@ -35,8 +37,9 @@ class Journal(NamedTuple):
 
     epoch: rises by one with every promotion. primary: node name of the last promoted server. gtid: its binary log
     position when it was opened for writing. sync: peer → incarnation that holds every acknowledged write.
-    at: Unix time of the last change, seconds. by: what changed it (``promote``, ``degrade``, ``regain``).
-    origin: VIRGIN, DATA, or "" (unknown, to be taken for DATA).
+    at: Unix time of the last change, seconds. by: what changed it (``promote``, ``degrade``, ``regain``, ``accept-data-loss``).
+    origin: VIRGIN, DATA, or "" (unknown, to be taken for DATA). forced: the last epoch that began by a person's decision to accept a
+    loss, 0 if none: what other servers hold from before it may be the only copy.
     """
 
     epoch: int
@@ -46,6 +49,7 @@ class Journal(NamedTuple):
     at: int
     by: str
     origin: str = ""
+    forced: int = 0
 
     def in_sync(self, node: str, incarnation: str) -> bool:
         """Tell whether this life of ``node``'s server was proved to hold every acknowledged write."""
@@ -57,7 +61,15 @@ class Journal(NamedTuple):
 
     def promoted(self, node: str, gtid: str, now: float) -> Journal:
         """The record for a promotion of ``node`` at ``gtid``: every peer is stale from here on."""
-        return Journal(self.epoch + 1, node, gtid, {}, int(now), "promote", self.origin)
+        return self._replace(epoch=self.epoch + 1, primary=node, gtid=gtid, sync={}, at=int(now), by="promote")
+
+    def accepted(self, node: str, gtid: str, now: float) -> Journal:
+        """The record by which a person makes ``node``, whose server stands at ``gtid``, the last primary although writes may be lost.
+
+        The nodes that are absent may have begun epochs of their own since this copy was written: none of them may have the same number.
+        """
+        epoch = self.epoch + _DECISION
+        return self._replace(epoch=epoch, primary=node, gtid=gtid, sync={}, at=int(now), by=ACCEPTED, forced=epoch)
 
     def degraded(self, peers: frozenset[str], now: float) -> Journal:
         """The record after which the primary may acknowledge writes that ``peers`` do not hold."""
@@ -76,7 +88,9 @@ def write(journal: Journal) -> str:
     sync = ",".join(f"{node}@{life}" for node, life in sorted(journal.sync.items()))
     return (
         f"v={SCHEMA} epoch={journal.epoch} primary={journal.primary} gtid={journal.gtid} "
-        f"sync={sync} at={journal.at} by={journal.by}" + (f" origin={journal.origin}" if journal.origin else "")
+        f"sync={sync} at={journal.at} by={journal.by}"
+        + (f" origin={journal.origin}" if journal.origin else "")
+        + (f" forced={journal.forced}" if journal.forced else "")
     )
 
 
@@ -100,6 +114,7 @@ def read(text: str | None) -> Journal:
             int(fields["at"]),
             fields.get("by", ""),
             fields.get("origin", ""),
+            int(fields.get("forced", 0)),
         )
     except (KeyError, ValueError) as error:
         raise JournalError(f"the promotion journal is damaged ({error}): {text!r}") from None

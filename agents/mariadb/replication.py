@@ -96,6 +96,11 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
         divergence.report(cluster, gtid.text(gtid.missing(mine, theirs)) or divergence.UNKNOWN)
         return diverged
     divergence.remember(ctx.instance, theirs)
+    process = Unit(ctx).process()
+    if process:
+        from hafailover.agents.mariadb import salvage
+
+        salvage.keep_foreign(ctx, cluster, server, process, address, theirs)
     account = login(ctx.params["credentials"])
     server.run("STOP SLAVE")
     server.run("SET GLOBAL gtid_strict_mode=ON")
@@ -107,6 +112,9 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
     server.run("SET GLOBAL gtid_slave_pos=%s", gtid.latest(row["written"], row["applied"]))
     _configure(server, address, int(ctx.params["port"]), account)
     server.run("START SLAVE SQL_THREAD")
+    from hafailover.agents.mariadb import salvage
+
+    salvage.forget(ctx.instance)
     ctx.event("follow", f"replicating from {primary} ({address})", peer=primary)
     return receive(ctx, cluster, server, primary)
 

@@ -40,6 +40,8 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
     else:
         positions = {}
     state, replica = state_and_replica(server)
+    reigns = cluster.reigns() if alone or not hint else {}
+    returned = journal.epoch and alone and reigns.get(cluster.node) != journal.epoch and not online.issuperset(nodes)
     return Standing(
         node=cluster.node,
         nodes=nodes,
@@ -47,12 +49,13 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         quorate=True if hint else cluster.pacemaker.quorate(),
         journal=journal,
         incarnation=life.of(process, server) if process else "",
-        reigns=cluster.reigns() if alone or not hint else {},
+        reigns=reigns,
         lives=cluster.published("incarnation") if not hint and set(journal.sync) - {cluster.node} else {},
         replica=replica,
         state=state,
         positions=positions,
         virgin=virgin,
+        witnessed=bool(returned) and cluster.witnessed(online),
     )
 
 

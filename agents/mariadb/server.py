@@ -13,7 +13,7 @@ import time
 
 from hafailover.agents import ocf
 from hafailover.agents.mariadb import decide, vital
-from hafailover.agents.ocf import Context
+from hafailover.agents.ocf import Context, Result
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -26,6 +26,8 @@ RUN_DIR = "/run/hafailover"
 _NAMES = ("mariadbd", "mysqld")
 _DEATH = 60.0  # seconds that the kernel may take to give back the memory of a killed server
 _STUCK = 15.0  # seconds in which a disk that still works has answered
+_TO_SAY_SO = 10.0  # seconds before the end of a start in which it says that the server is still recovering
+_TO_APPEAR = 5.0  # seconds in which a program that systemd has started becomes the server
 DIED_HOOK = "/usr/lib/hafailover/mariadb-died"
 
 
@@ -98,7 +100,10 @@ class Unit:
 
     def version(self) -> tuple[int, ...]:
         """The server program's version; OcfError when it is none, or one that is not supported."""
-        printed = self._ctx.run([self._ctx.params["binary"], "--version"], timeout=10).out
+        answer = self._ctx.run([self._ctx.params["binary"], "--version"], timeout=30)
+        printed = answer.out
+        if answer.timed_out:  # an overloaded node is not one without a server, which Pacemaker would never try again
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"{self._ctx.params['binary']} --version did not answer within 30 s")
         try:
             version = decide.parse_version(printed)
         except ValueError as error:
@@ -108,10 +113,35 @@ class Unit:
             raise ocf.OcfError(ocf.ERR_INSTALLED, unsupported)
         return version
 
-    def start(self, options: tuple[str, ...]) -> None:
-        """Start the server and return when logins work; OcfError with the end of the error log otherwise."""
-        ctx = self._ctx
+    def start(self, options: tuple[str, ...]) -> bool:
+        """Start the server; True when logins work, False when it still recovers near the end of the action's time.
+
+        OcfError with the end of the error log when it did not start.
+        """
+        wait = self._ctx.deadline.remaining()
+        self._mark_planned()  # an end during the start is the start's to report, not the death hook's
+        result = self._launch((), options, wait - min(_TO_SAY_SO, wait / 4))
+        state = self.state()
         self._mark_unplanned()
+        if result.rc != 0 and state not in ("active", "activating"):
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {self.last_error() or result.err.strip()}")
+        return state == "active"
+
+    def begin(self, options: tuple[str, ...]) -> Process | None:
+        """Start the server without waiting for its recovery; the process, or None when none has appeared."""
+        self._mark_unplanned()
+        result = self._launch(("--no-block",), options, self._ctx.deadline.bound(_TO_APPEAR))
+        if result.rc != 0 and self.state() not in ("active", "activating"):
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd cannot be started: {result.err.strip()}")
+        end = time.monotonic() + self._ctx.deadline.bound(_TO_APPEAR)
+        while True:
+            process = self.process()
+            if process is not None or time.monotonic() > end:
+                return process
+            time.sleep(0.02)
+
+    def _launch(self, how: tuple[str, ...], options: tuple[str, ...], wait: float) -> Result:
+        ctx = self._ctx
         self._prepare_directories()
         ctx.run(["systemctl", "reset-failed", self.name], timeout=10)
         properties = {
@@ -130,6 +160,7 @@ class Unit:
             "systemd-run",
             "--quiet",
             "--collect",
+            *how,
             f"--unit={self.name}",
             f"--description=MariaDB for {ctx.instance}",
         ]
@@ -141,20 +172,34 @@ class Unit:
             f"--port={ctx.params['port']}",
         ]
         argv += ["--read-only=ON", "--skip-slave-start=ON", "--event-scheduler=OFF", *options]
-        result = ctx.run(argv, timeout=ctx.deadline.remaining())
-        if result.rc != 0 and self.state() not in ("active", "activating"):
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {self._last_error() or result.err.strip()}")
+        return ctx.run(argv, timeout=wait)
 
-    def wait_settled(self) -> None:
-        """Wait until a start or an end that is under way (crash recovery, say) is over, within the action's deadline."""
+    def settled(self) -> bool:
+        """Wait until a start or an end that is under way is over; False when the server still recovers near the end of the action's time.
+
+        OcfError when it is an end that does not come: a new server must wait for the old one to be gone.
+        """
+        wait = self._ctx.deadline.remaining()
+        end = time.monotonic() + wait - min(_TO_SAY_SO, wait / 4)
         while True:
             state = self.state()
             if state not in ("activating", "deactivating"):
-                return
-            if self._ctx.deadline.expired:
-                doing = "recovering" if state == "activating" else "ending"
-                raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd is still {doing}; the next start waits on")
+                return True
+            if time.monotonic() > end:
+                if state == "activating":
+                    return False
+                raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd is still ending; the next start waits on")
             time.sleep(0.1)
+
+    def said(self, process: Process, words: str) -> list[str]:
+        """The lines with ``words`` in what the server has logged in this life."""
+        argv = ["journalctl", "-q", "-o", "cat", "-u", self.name, f"_PID={process.pid}", "-b"]
+        return [line for line in self._ctx.run(argv, timeout=10).out.splitlines() if words in line]
+
+    def said_since(self, at: float, words: str) -> list[str]:
+        """The lines with ``words`` in what the server has logged since the Unix time ``at``."""
+        argv = ["journalctl", "-q", "-o", "cat", "-u", self.name, f"--since=@{at:.6f}"]
+        return [line for line in self._ctx.run(argv, timeout=10).out.splitlines() if words in line]
 
     def stop(self) -> None:
         """Stop the server: TERM, then KILL when half of the remaining time is gone; return when the process has ended."""
@@ -162,7 +207,8 @@ class Unit:
         process = self.process()
         if process is None:
             self.require_gone()
-            self._ctx.run(["systemctl", "stop", self.name], timeout=5)
+            if self._ctx.run(["systemctl", "stop", self.name], timeout=5).timed_out:
+                self._ctx.run(["systemctl", "kill", "--signal=KILL", self.name], timeout=5)
             return
         self._signal(process, signal.SIGTERM)
         if not self._wait_gone(process, self._ctx.deadline.remaining() / 2):
@@ -251,7 +297,8 @@ class Unit:
                 os.makedirs(path, mode=0o755)
                 os.chown(path, owner.pw_uid, owner.pw_gid)
 
-    def _last_error(self) -> str:
+    def last_error(self) -> str:
+        """The last telling error in the server's log, or an empty text."""
         log = self._ctx.run(["journalctl", "-q", "-o", "cat", "-n", "40", "-u", self.name], timeout=10)
         errors = [line.partition("[ERROR]")[2].strip() for line in log.out.splitlines() if "[ERROR]" in line]
         telling = [error for error in errors if error != "Aborting"]

@@ -7,7 +7,7 @@ from hafailover.agents.mariadb import decide, divergence, first, gtid, life, rep
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
-from hafailover.agents.mariadb.server import Unit
+from hafailover.agents.mariadb.server import RUN_DIR, Unit
 from hafailover.agents.mariadb.sql import Connection
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
@@ -30,8 +30,9 @@ def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
 
 def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> str | None:
     """Follow the recorded primary if that is needed, then set the score; return what is wrong with this replica, or None."""
-    wrong = None
-    if entry.primary not in ("", cluster.node):
+    replica = server.replica()
+    wrong = _salvage(ctx, cluster, unit, server, replica, entry)
+    if not wrong and entry.primary not in ("", cluster.node):
         replica = server.replica()
         address = addresses(ctx.params["nodes"]).get(entry.primary)
         stopped = replica is not None and decide.stopped_receiving(replica)
@@ -51,9 +52,15 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
                 server.run("STOP SLAVE IO_THREAD")  # it would acknowledge commits that it cannot be promoted with
             own = _divergence(ctx, cluster, unit, server, entry, state, seen or replica)
             wrong = f"{own} ({wrong})" if own and wrong else own or wrong
+            if not wrong and replica.io == "Yes":
+                _joined(ctx, cluster, unit, entry)
     if wrong:
         cluster.set_score(decide.SCORE_NEVER)
         cluster.explain(wrong)
+        if "DIVERGED" in wrong:
+            from hafailover.agents.mariadb import rejoin_record
+
+            rejoin_record.record(ctx, cluster, rejoin_record.Rejoin(rejoin_record.QUARANTINE, entry.epoch, wrong))
         return wrong
     if not entry.epoch:
         cluster.keep_published("position", first.shown(server.virgin(), server.state()))
@@ -92,6 +99,36 @@ def _proved(cluster: Cluster, unit: Unit, server: Connection, entry: Journal) ->
     """Tell whether the primary has recorded this very life as in sync."""
     process = unit.process()
     return process is not None and entry.in_sync(cluster.node, life.of(process, server))
+
+
+def _joined(ctx: Context, cluster: Cluster, unit: Unit, entry: Journal) -> None:
+    """Record, once for each life and epoch, that this server replicates from the recorded primary, and by which rung of the ladder."""
+    process = unit.process()
+    path = f"{RUN_DIR}/{ctx.instance}.joined"
+    text = f"{process.incarnation if process else ''} {entry.epoch} {entry.primary}"
+    try:
+        with open(path) as file:
+            if file.read() == text:
+                return
+    except FileNotFoundError:
+        pass  # the first time since the node booted
+    from hafailover.agents.mariadb import rejoining  # what a monitor hardly ever needs is not loaded for it
+
+    if process and rejoining.joined(ctx, cluster, unit, process, entry):
+        with open(path, "w") as file:
+            file.write(text)
+
+
+def _salvage(
+    ctx: Context, cluster: Cluster, unit: Unit, server: Connection, replica: decide.Replica | None, entry: Journal
+) -> str | None:
+    """Say what is being done about a relay log that nobody else may have, or None."""
+    process = unit.process()
+    if process is None or replica is None or replica.io != "No":
+        return None
+    from hafailover.agents.mariadb import salvage
+
+    return salvage.look(ctx, cluster, server, process, replica, entry)
 
 
 def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:

@@ -30,6 +30,7 @@ Examples:
   hafailover promote db2 --dry-run
   hafailover promote db2
   hafailover promote db2 --yes -o json
+  hafailover promote db2 --accept-data-loss
 \b
 Exit code: 0 done (or nothing to do, or --dry-run and it would go);
 1 failed, the old primary serves again; 2 wrong usage;
@@ -53,9 +54,21 @@ Exit code: 0 done (or nothing to do, or --dry-run and it would go);
 @click.option(
     "--accept", multiple=True, type=click.Choice(_ACCEPTABLE), help="Go ahead although this check refuses (repeatable)."
 )
+@click.option(
+    "--accept-data-loss",
+    is_flag=True,
+    help="Nobody may be promoted and what is missing will not come back: make NODE the primary with what it has.",
+)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
 def command(
-    node: str, service_name: str | None, dry_run: bool, yes: bool, timeout: float, accept: tuple[str, ...], output: str
+    node: str,
+    service_name: str | None,
+    dry_run: bool,
+    yes: bool,
+    timeout: float,
+    accept: tuple[str, ...],
+    accept_data_loss: bool,
+    output: str,
 ) -> None:
     """Switch the primary role of a database to NODE, safely.
 
@@ -71,6 +84,13 @@ def command(
             "there is no terminal to ask on: add --yes to switch over without being asked, or --dry-run to look"
         )
     talk = _Talk(output)
+    if accept_data_loss:
+        from hafailover.crm.commands import promote_lossy
+
+        def choose(status: Status) -> Service:
+            return _choose(status, node, service_name)
+
+        sys.exit(promote_lossy.run(node, choose, dry_run, yes, timeout, talk.say, output == "json"))
     try:
         case = _examine(_when_idle(gather(local.run), talk), node, service_name, frozenset(accept))
         if case.done:

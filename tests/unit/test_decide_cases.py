@@ -57,6 +57,8 @@ def standing(lines: list[str]) -> decide.Standing:
             known["online"] = frozenset(rest.split())
         elif word == "journal":
             known["journal"] = journal.read(rest)
+        elif line == "witnessed":
+            known["witnessed"] = True
         elif line == "no quorum":
             known["quorate"] = False
         elif word == "replica":

@@ -9,41 +9,6 @@ HEALTHY = Replica("10.0.0.1", "Yes", True, "0-1-100", "0-1-100", 0, 0, "")
 ENTRY = Journal(3, "db1", "0-1-50", {"db2": "b.2.2"}, 1000, "regain")
 
 
-# -- how to start ------------------------------------------------------------------------------------------------
-
-
-def test_only_a_superseded_server_is_truncated() -> None:
-    version = (10, 11, 19)
-    superseded = ENTRY._replace(primary="db2")
-    assert decide.recovery(superseded, "db1", "db2", version).options == ("--init-rpl-role=SLAVE",)
-    # Nobody is promoted: this may be the only copy.
-    assert decide.recovery(superseded, "db1", "", version).options == ("--init-rpl-role=MASTER",)
-    # Promoted, but not the one the journal knows: two stories, so nothing is removed.
-    assert decide.recovery(ENTRY, "db1", "db2", version).options == ("--init-rpl-role=MASTER",)
-    # A node never supersedes itself.
-    assert decide.recovery(superseded, "db2", "db2", version).options == ("--init-rpl-role=MASTER",)
-
-
-@pytest.mark.parametrize(
-    ("version", "replica", "primary"),
-    [
-        ((10, 5, 29), (), ()),
-        ((10, 6, 2), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
-        ((10, 6, 18), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
-        ((10, 6, 19), ("--init-rpl-role=SLAVE",), ("--init-rpl-role=MASTER",)),
-        ((10, 11, 8), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
-        ((11, 4, 3), ("--init-rpl-role=SLAVE",), ("--init-rpl-role=MASTER",)),
-        ((11, 8, 6), ("--init-rpl-role=SLAVE",), ("--init-rpl-role=MASTER",)),
-    ],
-)
-def test_each_version_gets_what_it_supports(
-    version: tuple[int, ...], replica: tuple[str, ...], primary: tuple[str, ...]
-) -> None:
-    superseded = ENTRY._replace(primary="db2")
-    assert decide.recovery(superseded, "db1", "db2", version).options == replica
-    assert decide.recovery(superseded, "db1", "", version).options == primary
-
-
 def test_versions() -> None:
     said = "mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)"
     assert decide.parse_version(said) == (10, 11, 19)

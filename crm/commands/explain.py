@@ -1,0 +1,87 @@
+"""``hafailover explain``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+import time
+from typing import NoReturn
+
+import click
+from hafailover.crm import explain_text, local
+from hafailover.crm.commands.status import paint
+from hafailover.crm.errors import FAILED, HafailoverError, UsageError
+from hafailover.crm.explain import PUBLISHED, as_json, explain
+from hafailover.crm.pacemaker import Pacemaker, PacemakerError
+from hafailover.crm.status_facts import ClusterDown, gather
+from hafailover.crm.status_read import read
+from hafailover.crm.switchover_facts import ask_everybody
+
+_EPILOG = """\b
+Examples:
+  hafailover explain
+  hafailover explain db2
+  hafailover explain -o json | jq '.services[].cases[] | {node, verdict, reason}'
+\b
+Exit code: 0 it could be explained; 1 this node's cluster does not run, and
+only what it last knew and what the servers say could be told.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("node", required=False)
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+def command(node: str | None, output: str) -> None:
+    """Say for each server of a database whether it may be promoted: the facts, the rule, and the verdict.
+
+    The verdict is that of the rules by which the cluster itself promotes. Works on any node, also when its own cluster is down or the
+    peer is dead; then it says what it can.
+    """
+    if os.geteuid() != 0:
+        raise HafailoverError("explain must be run as root: it reads the replication account to ask the servers")
+    try:
+        status = read(gather(local.run))
+    except (ClusterDown, local.NotInstalled) as error:
+        _offline(str(error), output)
+    known = [one.node for service in status.services for one in service.instances]
+    if node is not None and node not in known:
+        near = difflib.get_close_matches(node, known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}"
+        raise UsageError(f"{node} is not a data node of a database in this cluster; {hint}")
+    found = [explain(status, one, ask_everybody(one), published(one.name)) for one in status.services]
+    if node is not None:
+        found = [one._replace(cases=tuple(case for case in one.cases if case.node == node)) for one in found]
+    if output == "json":
+        click.echo(json.dumps(as_json(found, status.seen_by, status.at), indent=2))
+        return
+    if not found:
+        click.echo("This cluster has no database service (ocf:hafailover:mariadb).")
+    for line in explain_text.render(found, node, paint()):
+        click.echo(line)
+
+
+def published(resource: str) -> dict[str, dict[str, str]]:
+    """What the agent has published of ``resource`` that only the explanation reads: attribute → node → value."""
+    pacemaker = Pacemaker(local.run, timeout=5)
+    found = {}
+    for what in PUBLISHED:
+        try:
+            found[what] = dict(pacemaker.published(f"hafailover-{resource}-{what}"))
+        except PacemakerError:
+            found[what] = {}  # the attribute daemon starts a moment later than the rest; the facts are fewer then
+    return found
+
+
+def _offline(reason: str, output: str) -> NoReturn:
+    from hafailover.crm import explain_offline
+
+    now, here = time.time(), os.uname().nodename
+    found = explain_offline.look(now)
+    if output == "json":
+        click.echo(json.dumps(explain_offline.as_json(found, reason, here, now), indent=2))
+    else:
+        for line in explain_text.render_offline(found, reason, paint()):
+            click.echo(line)
+    sys.exit(FAILED)

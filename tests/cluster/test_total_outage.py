@@ -1,0 +1,55 @@
+"""A person decides after a total outage, and the node that was not chosen returns with a newer copy of the CIB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hafailover.crm import topology as topologies
+from hafailover.vagrant.command import DEFAULT_TOPOLOGY
+from hafailover.vagrant.lab import Lab
+from test_mariadb import healthy, other, primary, promoted, recorded, rows, sql, standing, until, writing
+from test_start import boot, leave_a_tail, rung
+
+NAME = "outagetest"
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    Lab.down(NAME)
+    try:
+        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+        healthy(made)
+        sql(made, primary(made), "CREATE DATABASE proof; CREATE TABLE proof.rows (id INT PRIMARY KEY)")
+        yield made
+    finally:
+        Lab.down(NAME)
+
+
+def test_the_old_primary_chosen_by_a_person_stays_primary_when_its_successor_returns(lab: Lab) -> None:
+    """MS→XM→write→XX→SX, then the decision for S, then M returns."""
+    first = primary(lab)
+    successor = other(lab, first)
+    leave_a_tail(lab, first, 100)
+    assert writing(lab, successor, 101).wait(120) == 0
+    # As many marks and promotions as the successor may have written while the other was away.
+    lab.exec(successor, ["cibadmin", "--modify", "--xml-text", '<cib admin_epoch="admin_epoch+=50"/>'], check=True)
+    lab.exec(successor, ["sync"], check=True)
+    lab.power_off(successor, hold=True)
+    boot(lab, first)
+    until("it says for whom it waits", lambda: f"waiting for {successor}" in standing(lab, first, first))
+
+    done = lab.exec(first, ["hafailover", "promote", first, "--accept-data-loss", "--yes"], timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"unknown: {successor}" in done.stdout
+    until(f"{first} is promoted", lambda: promoted(lab, first) == first)
+    assert writing(lab, first, 102).wait(120) == 0
+    entry = recorded(lab, first)
+
+    boot(lab, successor)
+    until("the successor is found to have diverged", lambda: "DIVERGED" in standing(lab, first, successor))
+    assert promoted(lab, first) == first
+    assert recorded(lab, successor).forced == entry.forced, "the returning node's copy has not won"
+    assert rows(lab, first) == {100, 102}, "nobody acknowledged 100, but it may be the only copy"
+    assert rows(lab, successor) == {101}, "its data is kept"
+    assert rung(lab, successor) == "quarantine"
