@@ -16,8 +16,7 @@ from hafailover.crm.pacemaker import PacemakerError
 def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     """Keep a running replica replicating and its score true; return the monitor's OCF code, or OcfError when it is degraded."""
     entry = cluster.journal()
-    process = unit.process()
-    if process and entry.in_sync(cluster.node, life.of(process, server)):
+    if _proved(cluster, unit, server, entry):
         server.keep_relay_log_synced()
     wrong = stand_by(ctx, cluster, unit, server, entry)
     if wrong and "DIVERGED" in wrong:
