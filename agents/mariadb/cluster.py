@@ -146,7 +146,8 @@ class Cluster:
         """Tell whether nobody can have been promoted without a trace in the copies of the CIB of those who have ``joined``."""
         from hafailover.agents.mariadb import outage  # asked only after an outage
 
-        return outage.witnessed(outage.read(self._run(["corosync-quorumtool", "-s"], timeout=10).out), len(joined))
+        answer = self._run(["corosync-cmapctl", "nodelist.", "quorum."], timeout=10)
+        return answer.rc == 0 and outage.witnessed(outage.read(answer.out), len(joined))
 
     def _copies(self, view: View, readers: Sequence[str]) -> dict[str, Journal]:
         """The journal in the copy of the CIB of this node and of each of ``readers``; Refused when one of them cannot be read."""

@@ -1,4 +1,4 @@
-"""Whether anybody can have been promoted without a witness, by the votes."""
+"""Whether anybody can have been promoted without a witness, by what corosync.conf says of votes."""
 
 from __future__ import annotations
 
@@ -6,61 +6,59 @@ import pytest
 from hafailover.agents.mariadb import outage
 from hafailover.agents.mariadb.outage import Votes
 
-PRINTED = """Quorum information
-------------------
-Nodes:            2
-Node ID:          1
-Quorate:          Yes
-
-Votequorum information
-----------------------
-Expected votes:   3
-Highest expected: 3
-Total votes:      3
-Quorum:           2 {blocked}
-Flags:            Quorate {flags}
-
-Membership information
-----------------------
-    Nodeid      Votes    Qdevice Name
-         1          1    A,V,NMW db1 (local)
-         2          1    A,V,NMW db2
-         0          1            Qdevice
+THREE = """nodelist.node.0.name (str) = db1
+nodelist.node.0.nodeid (u32) = 1
+nodelist.node.0.ring0_addr (str) = 10.77.0.11
+nodelist.node.1.name (str) = db2
+nodelist.node.1.ring0_addr (str) = 10.77.0.12
+nodelist.node.2.quorum_votes (u32) = 1
+nodelist.node.2.ring0_addr (str) = 10.77.0.13
+quorum.provider (str) = corosync_votequorum
+quorum.two_node (u8) = 0
 """
 
 
-@pytest.mark.parametrize(
-    ("flags", "shrinking"),
-    [("Qdevice", False), ("Qdevice WaitForAll", False), ("2Node WaitForAll", True), ("AllowDownscale", True)],
-)
-def test_what_corosync_prints(flags: str, shrinking: bool) -> None:
-    assert outage.read(PRINTED.format(flags=flags, blocked="")) == Votes(3, 2, (1, 1), shrinking)
-    assert outage.read(PRINTED.format(flags=flags, blocked="Activity blocked")) == Votes(3, 2, (1, 1), shrinking)
-
-
-@pytest.mark.parametrize("printed", ["", "Cannot initialize CMAP service", "Expected votes:   3", "Quorum: 2\n1 1 db1"])
-def test_too_little_is_nothing(printed: str) -> None:
-    assert outage.read(printed) is None
-    assert not outage.witnessed(None, 2)
+def test_three_nodes_and_nothing_else() -> None:
+    assert outage.read(THREE) == Votes(3, plain=True)
 
 
 @pytest.mark.parametrize(
-    ("votes", "joined", "proved"),
+    "line",
     [
-        # Two nodes and a quorum device, the peer away: it and the device are a quorum.
-        (Votes(3, 2, (1,), False), 1, False),
-        # Three nodes, one away: it alone is none.
-        (Votes(3, 2, (1, 1), False), 2, True),
-        # The same, but one of the two has not told yet what it knows.
-        (Votes(3, 2, (1, 1), False), 1, False),
-        # Three nodes and a device with two votes (last man standing), one away: it and the device are a quorum.
-        (Votes(5, 3, (1, 1), False), 2, False),
-        # Two data nodes and two witnesses, one data node away.
-        (Votes(4, 3, (1, 1, 1), False), 3, True),
-        # Both halves of a pair have quorum.
-        (Votes(2, 1, (1,), True), 1, False),
-        (Votes(3, 2, (1, 1), True), 2, False),
+        "quorum.device.model (str) = net",
+        "quorum.device.votes (u32) = 1",
+        "quorum.two_node (u8) = 1",
+        "quorum.last_man_standing (u8) = 1",
+        "quorum.auto_tie_breaker (u8) = 1",
+        "quorum.allow_downscale (u8) = 1",
+        "quorum.expected_votes (u32) = 2",
+        "nodelist.node.1.quorum_votes (u32) = 2",
     ],
 )
-def test_who_is_away_cannot_have_had_quorum(votes: Votes, joined: int, proved: bool) -> None:
-    assert outage.witnessed(votes, joined) is proved
+def test_what_else_can_make_a_quorum_proves_nothing(line: str) -> None:
+    votes = outage.read(THREE + line)
+    assert votes == Votes(3, plain=False)
+    assert not outage.witnessed(votes, 2)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "joined", "proved"),
+    [
+        (2, 1, True),
+        (2, 2, True),
+        (3, 1, False),
+        (3, 2, True),
+        (4, 2, True),
+        (4, 1, False),
+        (5, 3, True),
+        (5, 2, False),
+        (3, 4, False),
+    ],
+)
+def test_who_is_away_cannot_have_had_quorum(nodes: int, joined: int, proved: bool) -> None:
+    """A pair without a device and without two_node: one node alone never has quorum, absent or not."""
+    assert outage.witnessed(Votes(nodes, plain=True), joined) is proved
+
+
+def test_nothing_is_known() -> None:
+    assert not outage.witnessed(outage.read(""), 1)
