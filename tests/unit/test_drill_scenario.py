@@ -6,7 +6,7 @@ import pytest
 from hafailover.crm.errors import UsageError
 from hafailover.crm.yamldoc import parse as yaml
 from hafailover.vagrant.drill import scenario
-from hafailover.vagrant.drill.scenario import FAULTS, Step
+from hafailover.vagrant.drill.actions import FAULTS, Step, undo
 
 GOOD = "summary: x\nsteps:\n  - cut: primary\n"
 
@@ -98,7 +98,7 @@ def test_a_missing_file_is_a_sentence():
 def test_what_takes_a_fault_back(step, taken_back):
     [loaded] = load(f"summary: x\nsteps:\n  - {step}\n").steps
     assert loaded.action in FAULTS
-    assert scenario.undo(loaded) == taken_back
+    assert undo(loaded) == taken_back
 
 
 def test_a_step_that_takes_back_is_recognised_as_the_one_that_a_fault_needs():
@@ -106,7 +106,7 @@ def test_a_step_that_takes_back_is_recognised_as_the_one_that_a_fault_needs():
     pause, resume = load(
         "summary: x\nsteps:\n  - pause: {node: db1, process: pacemakerd}\n  - resume: {node: db1, process: pacemakerd}\n"
     ).steps
-    assert scenario.undo(pause) == [resume]
+    assert undo(pause) == [resume]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""What every step of a run works on: the lab, who is who in it, and what will have to be taken back."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant.drill.actions import Step
+from hafailover.vagrant.drill.breakage import Breakage
+from hafailover.vagrant.drill.conditions import Conditions
+from hafailover.vagrant.drill.crew import Crew
+from hafailover.vagrant.drill.stacks import Stack
+from hafailover.vagrant.drill.target import Target
+from hafailover.vagrant.lab import Lab
+
+_ROLE = re.compile(r"\{(\w+)\}")
+
+
+class Restore(NamedTuple):
+    """How to take back what a step did inside ``node``: a name for people, and what to call."""
+
+    what: str
+    node: str
+    call: Callable[[], None]
+
+
+class Stage:
+    """One run's surroundings. ``roles`` maps primary, replica and quorum to nodes as they were before the first step.
+
+    ``fault`` is the Unix time of the first step that disturbs the service, ``rejoined`` that of the first successful
+    wait for "rejoined" or "settled"; None until then. ``notes`` says what could not be done and need not be. ``crew`` are the
+    writers, None where there is no database. ``restores`` grows with every step that changed something in a node, ``requests`` with
+    every switchover that was asked for and not waited for.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        target: Target,
+        stack: Stack,
+        conditions: Conditions,
+        roles: Mapping[str, str],
+        crew: Crew | None = None,
+    ) -> None:
+        self.fault: float | None = None
+        self.fault_action = ""
+        self.rejoined: float | None = None
+        self.notes: list[str] = []
+        self.restores: list[Restore] = []
+        self.requests: list[subprocess.Popen[str]] = []
+        self.lab = lab
+        self.target = target
+        self.stack = stack
+        self.conditions = conditions
+        self.roles = roles
+        self.crew = crew
+        self.breakage = Breakage(lab, target)
+        self._first: Step | None = None
+
+    def begins(self, step: Step) -> None:
+        """The first fault of the run is the moment that all times count from."""
+        if self.fault is None:
+            self.fault, self.fault_action, self._first = time.time(), step.action, step
+
+    def strikes(self, step: Step, when: float) -> None:
+        """The first fault's time is when it took effect, not when it was ordered."""
+        if step is self._first:
+            self.fault = when
+
+    def node(self, step: Step) -> str:
+        """Return the node that a step is about; HafailoverError if the lab has none of that name or role."""
+        name = str(step.parameters["node"])
+        node = self.roles.get(name, name)
+        if node not in self.lab.nodes:
+            raise HafailoverError(f"{step.action}: there is no node or role {name!r} in this lab")
+        return node
+
+    def words(self, text: str) -> str:
+        """Return ``text`` with the nodes' names in place of {primary} and the other roles; other braces stay."""
+        return _ROLE.sub(lambda match: self.roles.get(match[1], match[0]), text)
+
+    def take_back(self) -> None:
+        """Undo what :attr:`restores` holds, the last first; HafailoverError with the first thing that did not work."""
+        failed = []
+        while self.restores:
+            restore = self.restores.pop()
+            try:
+                if self.lab.states()[restore.node].power == "off":
+                    self.lab.power_on(restore.node)
+                self.lab.await_boot(restore.node)
+                restore.call()
+            except HafailoverError as error:
+                failed.append(f"{restore.what}: {error}")
+        if failed:
+            raise HafailoverError(failed[0])
+
+
+Act = Callable[[Stage, Step], None]
+"""Carries out one step; HafailoverError says what did not happen, or not in time."""
