@@ -23,6 +23,33 @@ _OPTIONAL = schema.boolean(
 _NODE_AND_PROCESS = schema.mapping("A process of a node.", {"node": NODE, "process": _PROCESS}, ["node"])
 _FAULT = schema.mapping("The node.", {"node": NODE, "optional": _OPTIONAL}, ["node"])
 
+CONDITIONS = (
+    *(
+        "takeover",
+        "fenced",
+        "rejoined",
+        "settled",
+        "promoted",
+        "nobody-promoted",
+        "stale",
+        "in-sync",
+        "serving",
+        "silent",
+    ),
+    *("says", "logged", "server-down", "one-server", "no-password-shown"),
+)
+"""What can be waited for, or has to stay so."""
+_ABOUT = {
+    "node": schema.text("The node it is about, or that is asked.", default="primary"),
+    "text": schema.text("What it says; {primary} and the other roles stand for nodes."),
+}
+
+
+def _lines(description: str) -> schema.Schema:
+    """Text of several lines."""
+    return {"type": "string", "minLength": 1, "description": description, "expect": "text"}
+
+
 ACTIONS: Mapping[str, schema.Schema] = {
     "write": schema.mapping("Let the clients write.", {"for": schema.duration("How long.")}, ["for"]),
     "kill": schema.mapping(
@@ -61,8 +88,12 @@ ACTIONS: Mapping[str, schema.Schema] = {
     "cut": _NODE_ONLY,
     "heal": _NODE_ONLY,
     "switchover": schema.mapping(
-        "Move the primary role, as a person would.",
-        {"node": schema.text("The next primary."), "within": _WITHIN},
+        "Move the primary role, as a person would; several times: there and back, each time when all are in sync.",
+        {
+            "node": schema.text("The next primary."),
+            "within": _WITHIN,
+            "times": schema.number("How often.", 1, 1000, default=1),
+        },
         ["node"],
     ),
     "request": schema.mapping(
@@ -72,17 +103,79 @@ ACTIONS: Mapping[str, schema.Schema] = {
     ),
     "sql": schema.mapping(
         "Run statements as root on a server, past the address.",
-        {"node": NODE, "statements": schema.text("What to run.")},
+        {"node": NODE, "statements": _lines("What to run."), "undo": _lines("What takes it back.")},
         ["node", "statements"],
     ),
-    "wait": schema.mapping(
-        "Go on when something has happened; the run fails if it does not.",
+    "run": schema.mapping(
+        "Run a command in a node, as root would at its prompt; the run fails if it does not end as expected.",
         {
-            "until": schema.choice("What.", ("takeover", "fenced", "rejoined", "settled")),
-            "node": schema.text("The node it is about.", default="primary"),
+            "node": NODE,
+            "command": schema.text("The command line; {primary} and the other roles stand for nodes."),
+            "exit": schema.number("The exit code that it must have.", 0, 255, default=0),
+            "says": schema.text("What it must print, white space apart."),
             "within": _WITHIN,
         },
+        ["node", "command"],
+    ),
+    "session": schema.mapping(
+        "Open sessions on a server and keep them; the last statement is what they are busy with.",
+        {
+            "node": NODE,
+            "as": schema.choice("Who: the client's account, or root.", ("client", "root"), default="client"),
+            "statements": _lines("What each session does."),
+            "times": schema.number("How many sessions; a server that is full may refuse some.", 1, 10000, default=1),
+        },
+        ["node", "statements"],
+    ),
+    "end-sessions": _NODE_ONLY,
+    "privileged-writer": _NODE_ONLY,
+    "writers": schema.mapping(
+        "Let every writer stand still, or go on.", {"do": schema.choice("Which.", ("pause", "resume"))}, ["do"]
+    ),
+    "errant-write": schema.mapping("Write on a server past the address, as root.", {"node": NODE}, ["node"]),
+    "edit": schema.mapping(
+        "Change a file in a node: every match of a pattern, which is searched for line by line.",
+        {
+            "node": NODE,
+            "file": schema.path("Which file."),
+            "pattern": schema.text("A regular expression."),
+            "replacement": schema.text("What to put in its place."),
+        },
+        ["node", "file", "pattern", "replacement"],
+    ),
+    "file": schema.mapping(
+        "Make a file in a node.",
+        {"node": NODE, "file": schema.path("Which."), "text": _lines("What it contains.")},
+        ["node", "file", "text"],
+    ),
+    "hide": schema.mapping(
+        "Take programs out of /usr/bin and /usr/sbin.",
+        {"node": NODE, "programs": schema.text("Names, with wildcards.")},
+        ["node", "programs"],
+    ),
+    "operation-timeout": schema.mapping(
+        "Change the timeout of the database resource's operation in the cluster's configuration.",
+        {
+            "operation": schema.choice("Which.", ("start", "stop", "promote", "demote")),
+            "timeout": schema.duration("The new one."),
+        },
+        ["operation", "timeout"],
+    ),
+    "slow-recovery": schema.mapping(
+        "Let the next start of the server in a node stand still in InnoDB's recovery.",
+        {"node": NODE, "for": schema.duration("For how long.")},
+        ["node", "for"],
+    ),
+    "repair": schema.mapping("Take back what the steps above changed inside the nodes, the last first.", {}),
+    "wait": schema.mapping(
+        "Go on when something is so; the run fails if it does not come about.",
+        {"until": schema.choice("What.", CONDITIONS), **_ABOUT, "within": _WITHIN},
         ["until"],
+    ),
+    "hold": schema.mapping(
+        "Something is so and stays so for a while; the run fails when it is not.",
+        {"that": schema.choice("What.", CONDITIONS), **_ABOUT, "for": schema.duration("How long.", default="0s")},
+        ["that"],
     ),
 }
 """What a step may do, with the parameters of each."""
@@ -90,13 +183,13 @@ ACTIONS: Mapping[str, schema.Schema] = {
 FAULTS = frozenset(
     (
         *("kill", "pause", "power-off", "cut", "switchover", "request", "sql"),
-        *("stop-replication", "fill", "restart"),
+        *("stop-replication", "fill", "restart", "session", "privileged-writer", "errant-write", "edit", "hide"),
     )
 )
 """The steps that disturb the service: the first of them in a run is the fault that times count from."""
 
 # The one parameter that a step written in short form gives: "cut: primary".
-SHORT = {"write": "for", "wait": "until"}
+SHORT = {"write": "for", "wait": "until", "hold": "that", "writers": "do"}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from lxml import etree
 SCHEMA = "hafailover_drill"
 USER = "hafailover_drill"
 TABLE = "ledger"
+NOTES = "notes"
+"""A table for what people write in a scenario; writers never touch it."""
 
 _TIMEOUT = 20.0
 _ALL_TABLES = (
@@ -68,6 +70,7 @@ def prepare(lab: Lab, primary: str, password: str) -> None:
         f"CREATE OR REPLACE TABLE {SCHEMA}.{TABLE} (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,"
         " writer VARCHAR(64) CHARACTER SET ascii NOT NULL, seq BIGINT UNSIGNED NOT NULL,"
         " server INT UNSIGNED NOT NULL, KEY (writer, seq)) ENGINE=InnoDB;"
+        f"CREATE OR REPLACE TABLE {SCHEMA}.{NOTES} (id INT PRIMARY KEY, note VARCHAR(64)) ENGINE=InnoDB;"
         # Also for localhost: an anonymous account of that host would come before the one for any host.
         + "".join(
             f"CREATE OR REPLACE USER {account} IDENTIFIED VIA mysql_native_password USING '{hashed}';"
@@ -117,6 +120,12 @@ def contents(lab: Lab, node: str) -> Server:
     names = [name for [name] in sql(lab, node, _ALL_TABLES)]
     checksums = dict(sql(lab, node, f"CHECKSUM TABLE {', '.join(names)}", 120))
     return Server(rows, checksums, glance.read_only, glance.replicating, glance.position)
+
+
+def datadirs(lab: Lab, target: Target) -> dict[str, str]:
+    """Return for each node what tells its data directory from one that replaces it; HafailoverError if there is none."""
+    argv = ["stat", "--format=%i", f"{target.datadir}/ibdata1"]
+    return {node: _run(lab, node, argv).strip() for node in target.nodes}
 
 
 class Cluster(NamedTuple):

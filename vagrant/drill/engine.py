@@ -109,7 +109,8 @@ class Drill:
             roles["quorum"] = self._lab.quorum_node
         nodes = self._target.nodes if self._stack.writable else ()
         server_ids = {node: database.health(self._lab, node).server_id for node in nodes}
-        return Before(found, roles, server_ids, database.cib_text(self._lab))
+        datadirs = database.datadirs(self._lab, self._target) if self._stack.writable else {}
+        return Before(found, roles, server_ids, database.cib_text(self._lab), datadirs)
 
     def _settle(self, conditions: Conditions, within: float) -> str:
         """Wait until every server is in its place and in sync; return the primary's node."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
@@ -27,12 +27,15 @@ _IDENTIFIERS = ("pacemaker-controld", "pacemaker-attrd", "pacemaker-fenced", "pa
 
 @dataclass(frozen=True)
 class Before:
-    """How things stood before the first step. ``server_ids`` is empty if there is no database."""
+    """How things stood before the first step. ``server_ids`` is empty if there is no database.
+
+    ``datadirs`` tells each node's data directory from one that replaces it."""
 
     primary: str
     roles: dict[str, str]
     server_ids: dict[str, int]
     cib: str
+    datadirs: dict[str, str] = field(default_factory=dict)
 
 
 class Judge:
@@ -61,7 +64,7 @@ class Judge:
             run,
             write_gap=gap,
             first_write=run.phases.address_up,
-            problems=[*problems, *self._unmet(scenario, before, stage, after)],
+            problems=[*problems, *self._unmet(scenario, before, stage, run)],
             details={"fault_at": round(stage.fault, 3)},
         )
 
@@ -74,7 +77,8 @@ class Judge:
         if stage.fault is None:
             return replace(run, problems=problems or ["no fault was reached"])
         off = [(event.time, event.node) for event in self._lab.power_log() if event.action == "off"]
-        pairs = concurrency.concurrent_pairs(concurrency.reigns(attempts, before.server_ids, off))
+        reigns = concurrency.reigns(attempts, before.server_ids, off)
+        pairs = concurrency.concurrent_pairs(reigns)
         run = replace(run, concurrent_writers=len(pairs), rejoined=_since(stage.fault, stage.rejoined))
         try:
             after, servers, silent = self._final_state()
@@ -84,8 +88,9 @@ class Judge:
         comparison = oracle.compare(attempts, servers, after)
         measured = gaps(acknowledged, stage.fault, before.server_ids[after])
         unanswered = [] if measured.first_write is not None else [f"{after} acknowledged no write after the fault"]
+        run = self._with_phases(replace(run, after=after), stage, before)
         return replace(
-            self._with_phases(replace(run, after=after), stage, before),
+            run,
             write_gap=measured.fault,
             first_write=measured.first_write,
             lost=len(comparison.lost),
@@ -96,7 +101,7 @@ class Judge:
                 *silent,
                 *oracle.disagreements(comparison, pairs),
                 *oracle.roles(servers, [after]),
-                *self._unmet(scenario, before, stage, after),
+                *self._unmet(scenario, before, stage, run, len(reigns)),
                 *self._stack.complaints(self._lab),
             ],
             details={
@@ -146,19 +151,24 @@ class Judge:
                 silent.append(f"{node} cannot be compared: {error}")
         return promoted[0], servers, silent
 
-    def _unmet(self, scenario: Scenario, before: Before, stage: Stage, after: str) -> list[str]:
-        assert stage.fault is not None
+    def _unmet(self, scenario: Scenario, before: Before, stage: Stage, run: Run, reigns: int = 0) -> list[str]:
+        assert stage.fault is not None and run.after is not None
+        now = database.datadirs(self._lab, self._target) if before.datadirs else {}
         outcome = Outcome(
             before=before.primary,
-            after=after,
+            after=run.after,
             fenced=timeline.fenced_nodes(self._fencing(), stage.fault),
             configuration_changes=changes.configuration_changes(before.cib, database.cib_text(self._lab)),
+            rebuilt=frozenset(node for node, identity in before.datadirs.items() if now.get(node) != identity),
+            phases=run.phases._asdict(),
+            reigns=reigns,
         )
+
+        def named(nodes: frozenset[str] | None) -> frozenset[str] | None:
+            return None if nodes is None else frozenset(before.roles.get(name, name) for name in nodes)
+
         expected = scenario.expect
-        if expected.fenced is not None:
-            named = frozenset(before.roles.get(name, name) for name in expected.fenced)
-            expected = replace(expected, fenced=named)
-        return oracle.unmet(expected, outcome)
+        return oracle.unmet(replace(expected, fenced=named(expected.fenced), rebuilt=named(expected.rebuilt)), outcome)
 
     def _with_phases(self, run: Run, stage: Stage, before: Before) -> Run:
         assert stage.fault is not None and run.after is not None

@@ -11,6 +11,7 @@ from hafailover.crm import schema, yamldoc
 from hafailover.crm.errors import UsageError
 from hafailover.vagrant.drill.actions import ACTIONS, FAULTS, NODE, SHORT, Step
 from hafailover.vagrant.drill.oracle import Expectation
+from hafailover.vagrant.drill.timeline import Phases
 
 DIRECTORY = Path(__file__).resolve().parent / "scenarios"
 
@@ -18,6 +19,8 @@ _SCENARIO = schema.mapping(
     "A failure scenario.",
     {
         "summary": schema.text("One line that says what happens."),
+        "outcome": schema.text("One line that says what the right outcome is.", default=""),
+        "long": schema.boolean("Whether it takes too long to be run with all the others.", default=False),
         "steps": {
             "type": "array",
             "minItems": 1,
@@ -41,6 +44,19 @@ _SCENARIO = schema.mapping(
                     "description": "The nodes that must have been fenced, and no other.",
                     "expect": "a list of nodes",
                 },
+                "rebuilt": {
+                    "type": "array",
+                    "items": NODE,
+                    "description": "The nodes whose data directory must have been replaced, and no other.",
+                    "expect": "a list of nodes",
+                },
+                "order": {
+                    "type": "array",
+                    "items": schema.choice("A phase.", Phases._fields),
+                    "description": "Phases that must have come in this order.",
+                    "expect": "a list of phases",
+                },
+                "reigns": schema.number("How often a server began to accept writes.", 1, 10000),
                 "configuration": schema.choice(
                     "Whether anything may be left in the CIB.", ("unchanged", "any"), default="any"
                 ),
@@ -60,6 +76,8 @@ class Scenario:
     summary: str
     steps: Sequence[Step]
     expect: Expectation
+    outcome: str = ""
+    long: bool = False
 
 
 def known() -> dict[str, Path]:
@@ -90,8 +108,15 @@ def parse(document: yamldoc.Document, name: str) -> Scenario:
     if not any(step.action in FAULTS for step in steps):
         raise UsageError(f"{document.file}: steps: nothing breaks; one step must be of {', '.join(sorted(FAULTS))}")
     expect = full["expect"]
-    fenced = frozenset(expect["fenced"]) if "fenced" in expect else None
-    return Scenario(name, full["summary"], steps, Expectation(expect["primary"], fenced, expect["configuration"]))
+    wanted = Expectation(
+        primary=expect["primary"],
+        fenced=frozenset(expect["fenced"]) if "fenced" in expect else None,
+        configuration=expect["configuration"],
+        rebuilt=frozenset(expect["rebuilt"]) if "rebuilt" in expect else None,
+        order=tuple(expect.get("order", ())),
+        reigns=expect.get("reigns"),
+    )
+    return Scenario(name, full["summary"], steps, wanted, full["outcome"], full["long"])
 
 
 def _spelled_out(data: Any) -> Any:

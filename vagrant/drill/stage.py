@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from hafailover.crm.errors import HafailoverError
-from hafailover.vagrant.drill.actions import Step
+from hafailover.vagrant.drill.actions import FAULTS, Step
 from hafailover.vagrant.drill.breakage import Breakage
 from hafailover.vagrant.drill.conditions import Conditions
 from hafailover.vagrant.drill.crew import Crew
@@ -21,7 +21,7 @@ _ROLE = re.compile(r"\{(\w+)\}")
 
 
 class Restore(NamedTuple):
-    """How to take back what a step did inside ``node``: a name for people, and what to call."""
+    """How to take back what a step did inside ``node`` ("": in none): a name for people, and what to call."""
 
     what: str
     node: str
@@ -32,9 +32,10 @@ class Stage:
     """One run's surroundings. ``roles`` maps primary, replica and quorum to nodes as they were before the first step.
 
     ``fault`` is the Unix time of the first step that disturbs the service, ``rejoined`` that of the first successful
-    wait for "rejoined" or "settled"; None until then. ``notes`` says what could not be done and need not be. ``crew`` are the
+    wait for "rejoined" or "settled"; None until then. ``notes`` says what could not be done and need not be. ``began`` is when the
+    present step began. ``crew`` are the
     writers, None where there is no database. ``restores`` grows with every step that changed something in a node, ``requests`` with
-    every switchover that was asked for and not waited for.
+    every switchover that was asked for and not waited for, ``sessions`` (by node) with every program that holds some open.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Stage:
         self.notes: list[str] = []
         self.restores: list[Restore] = []
         self.requests: list[subprocess.Popen[str]] = []
+        self.sessions: dict[str, list[subprocess.Popen[str]]] = {}
         self.lab = lab
         self.target = target
         self.stack = stack
@@ -59,11 +61,13 @@ class Stage:
         self.roles = roles
         self.crew = crew
         self.breakage = Breakage(lab, target)
+        self.began = time.time()
         self._first: Step | None = None
 
     def begins(self, step: Step) -> None:
-        """The first fault of the run is the moment that all times count from."""
-        if self.fault is None:
+        """A step begins; the first fault of the run is the moment that all times count from."""
+        self.began = time.time()
+        if step.action in FAULTS and self.fault is None:
             self.fault, self.fault_action, self._first = time.time(), step.action, step
 
     def strikes(self, step: Step, when: float) -> None:
@@ -89,9 +93,10 @@ class Stage:
         while self.restores:
             restore = self.restores.pop()
             try:
-                if self.lab.states()[restore.node].power == "off":
+                if restore.node and self.lab.states()[restore.node].power == "off":
                     self.lab.power_on(restore.node)
-                self.lab.await_boot(restore.node)
+                if restore.node:
+                    self.lab.await_boot(restore.node)
                 restore.call()
             except HafailoverError as error:
                 failed.append(f"{restore.what}: {error}")

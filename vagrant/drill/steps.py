@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hafailover.crm.errors import HafailoverError
-from hafailover.vagrant.drill import actions, checks, faults, people
-from hafailover.vagrant.drill.actions import ACTIONS, FAULTS, Step
+from hafailover.vagrant.drill import actions, alterations, checks, faults, people
+from hafailover.vagrant.drill.actions import ACTIONS, Step
 from hafailover.vagrant.drill.stage import Act, Stage
 
-TABLE: Mapping[str, Act] = {**faults.TABLE, **people.TABLE, **checks.TABLE}
+TABLE: Mapping[str, Act] = {**faults.TABLE, **people.TABLE, **alterations.TABLE, **checks.TABLE}
 """The function that carries out each of ACTIONS."""
 
 assert TABLE.keys() == ACTIONS.keys()
 
-_SHOWN = ("for", "until", "that", "process", "unit")
-_NOT_ABOUT_A_NODE = frozenset(("takeover", "settled"))
+_SHOWN = ("do", "for", "until", "that", "text", "process", "unit", "command", "operation")
+_NOT_ABOUT_A_NODE = frozenset(("takeover", "settled", "nobody-promoted", "serving", "silent"))
 
 
 class Steps:
@@ -27,8 +27,7 @@ class Steps:
 
     def perform(self, step: Step) -> None:
         """Do one step; HafailoverError says what did not happen in time."""
-        if step.action in FAULTS:
-            self.stage.begins(step)
+        self.stage.begins(step)
         self._outstanding = [other for other in self._outstanding if other != step] + actions.undo(step)
         try:
             TABLE[step.action](self.stage, step)
@@ -40,8 +39,8 @@ class Steps:
     def describe(self, step: Step) -> str:
         """Return the step in words, with the node's name in place of its role."""
         parameters = step.parameters
-        words = [step.action, *(str(parameters[name]) for name in _SHOWN if name in parameters)]
-        if "node" in parameters and parameters.get("until") not in _NOT_ABOUT_A_NODE:
+        words = [step.action, *(self.stage.words(str(parameters[name])) for name in _SHOWN if name in parameters)]
+        if "node" in parameters and not _NOT_ABOUT_A_NODE & {parameters.get("until"), parameters.get("that")}:
             words.append(self.stage.node(step))
         return " ".join(words)
 
