@@ -13,6 +13,8 @@ from hafailover.vagrant.drill.actions import ACTIONS, FAULTS, NODE, SHORT, Step
 from hafailover.vagrant.drill.oracle import Expectation
 from hafailover.vagrant.drill.timeline import Phases
 
+DISK_MIB = 1024
+"""The size of a data directory's own file system, for scenarios that fill it."""
 DIRECTORY = Path(__file__).resolve().parent / "scenarios"
 
 _SCENARIO = schema.mapping(
@@ -78,6 +80,11 @@ class Scenario:
     expect: Expectation
     outcome: str = ""
     long: bool = False
+
+    @property
+    def fills(self) -> bool:
+        """Whether it needs a lab whose datadirs can be filled."""
+        return any(step.action == "fill" for step in self.steps)
 
 
 def known() -> dict[str, Path]:
