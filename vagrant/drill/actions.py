@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -222,3 +223,22 @@ def undo(step: Step) -> list[Step]:
     if step.action == "kill" and step.parameters["process"] in _MEMBERSHIP:
         return [Step("start-cluster", node)]
     return []
+
+
+_WITH_TEXT = frozenset(("says", "logged"))
+
+
+def contradiction(step: Step) -> str | None:
+    """Say what is wrong between a step's parameters, each being right by itself, or None; the text follows the step's path."""
+    for name in ("until", "that"):
+        condition = step.parameters.get(name)
+        if condition in _WITH_TEXT and not step.parameters.get("text"):
+            return f": {name} {condition} needs a text"
+        if condition and condition not in _WITH_TEXT and step.parameters.get("text"):
+            return f": {name} {condition} takes no text"
+    if step.action == "edit":
+        try:
+            re.compile(step.parameters["pattern"])
+        except re.error as error:
+            return f".pattern: is no regular expression: {error}"
+    return None

@@ -96,7 +96,7 @@ def silent(stage: Stage, step: Step) -> str | None:
 
 def says(stage: Stage, step: Step) -> str | None:
     """``hafailover status`` on the node prints the text, white space apart."""
-    node, text = stage.node(step), _text(stage, step)
+    node, text = stage.node(step), stage.words(step.parameters["text"])
     done = stage.lab.exec(node, ["hafailover", "status"], _STATUS_TIMEOUT)
     said = " ".join((done.stdout + " " + done.stderr).split())
     return None if text in said else f"hafailover status on {node} does not say {text!r} but: {said[:_SHOWN]}"
@@ -104,15 +104,8 @@ def says(stage: Stage, step: Step) -> str | None:
 
 def logged(stage: Stage, step: Step) -> str | None:
     """The node's journal since the fault contains the text."""
-    node, text = stage.node(step), _text(stage, step)
+    node, text = stage.node(step), stage.words(step.parameters["text"])
     return None if text in stage.lab.logs(node, stage.fault) else f"nothing on {node} has logged {text!r}"
-
-
-def _text(stage: Stage, step: Step) -> str:
-    text = step.parameters.get("text")
-    if not text:
-        raise HafailoverError(f"{step.action}: its text is missing")
-    return stage.words(text)
 
 
 def server_down(stage: Stage, step: Step) -> str | None:

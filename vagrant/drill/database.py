@@ -139,9 +139,30 @@ class Cluster(NamedTuple):
 
 
 def cluster(lab: Lab, target: Target) -> Cluster:
-    """Ask any node that answers; HafailoverError if none does."""
-    report = ask_any(lab, ["crm_mon", "--one-shot", "--output-as=xml"])
-    return parse_cluster(report, cib_text(lab), target)
+    """Ask the nodes until one has quorum, or take what another says; HafailoverError if none answers.
+
+    A node that has just booted, or is cut off, tells of a cluster of its own in which nobody is promoted.
+    """
+    found: Cluster | None = None
+    complaint = HafailoverError("the lab has no data node")
+    for node in sorted(lab.data_nodes):
+        try:
+            report = _run(lab, node, ["crm_mon", "--one-shot", "--output-as=xml"])
+            found = parse_cluster(report, _run(lab, node, ["cibadmin", "--query"]), target)
+        except HafailoverError as error:
+            complaint = error
+            continue
+        if has_quorum(report):
+            return found
+    if found is None:
+        raise complaint
+    return found
+
+
+def has_quorum(report: str) -> bool:
+    """Whether the node on which crm_mon printed ``report`` as XML belongs to a partition with quorum."""
+    coordinator = etree.fromstring(report.encode()).find("summary/current_dc")
+    return coordinator is not None and coordinator.get("with_quorum") == "true"
 
 
 def parse_cluster(report: str, cib: str, target: Target) -> Cluster:

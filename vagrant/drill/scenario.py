@@ -9,6 +9,7 @@ from typing import Any
 
 from hafailover.crm import schema, yamldoc
 from hafailover.crm.errors import UsageError
+from hafailover.vagrant.drill import actions
 from hafailover.vagrant.drill.actions import ACTIONS, FAULTS, NODE, SHORT, Step
 from hafailover.vagrant.drill.oracle import Expectation
 from hafailover.vagrant.drill.timeline import Phases
@@ -111,6 +112,12 @@ def parse(document: yamldoc.Document, name: str) -> Scenario:
         line = document.where(problems[0].path)[0]
         raise UsageError(f"{document.file}:{line}: {yamldoc.dotted(problems[0].path)}: {problems[0].message}")
     full = schema.with_defaults(data, _SCENARIO)
+    for number, written in enumerate(full["steps"]):
+        for action, parameters in written.items():
+            wrong = actions.contradiction(Step(action, parameters))
+            if wrong:
+                line = document.where(("steps", number))[0]
+                raise UsageError(f"{document.file}:{line}: steps[{number}].{action}{wrong}")
     steps = [Step(action, parameters) for step in full["steps"] for action, parameters in step.items()]
     if not any(step.action in FAULTS for step in steps):
         raise UsageError(f"{document.file}: steps: nothing breaks; one step must be of {', '.join(sorted(FAULTS))}")
