@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant import host
 from hafailover.vagrant.drill.actions import FAULTS, Step
 from hafailover.vagrant.drill.breakage import Breakage
 from hafailover.vagrant.drill.conditions import Conditions
@@ -17,6 +18,8 @@ from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
 
+_IN_SYNC_WITHIN = 120.0
+_POLL = 0.25
 _ROLE = re.compile(r"\{(\w+)\}")
 
 
@@ -69,6 +72,28 @@ class Stage:
         self.began = time.time()
         if step.action in FAULTS and self.fault is None:
             self.fault, self.fault_action, self._first = time.time(), step.action, step
+
+    def await_in_sync(self) -> None:
+        """Wait until every replica is in sync: on a busy machine one may have lost touch since the run began.
+
+        HafailoverError if one does not regain it. A fault that met it stale would be another scenario.
+        """
+        for role, node in self.roles.items():
+            if role.startswith("replica"):
+                self._await_replica(node)
+
+    def _await_replica(self, node: str) -> None:
+        why: str | None = None
+
+        def in_sync() -> bool | None:
+            nonlocal why
+            why = self.conditions.why_not_replica(node)
+            return True if why is None else None
+
+        try:
+            host.wait("in sync", _IN_SYNC_WITHIN, in_sync, _POLL)
+        except HafailoverError:
+            raise HafailoverError(f"{node} is not a replica in sync before the fault: {why}") from None
 
     def strikes(self, step: Step, when: float) -> None:
         """The first fault's time is when it took effect, not when it was ordered."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant.drill import actions, alterations, checks, faults, people
-from hafailover.vagrant.drill.actions import ACTIONS, Step
+from hafailover.vagrant.drill.actions import ACTIONS, FAULTS, Step
 from hafailover.vagrant.drill.stage import Act, Stage
 
 TABLE: Mapping[str, Act] = {**faults.TABLE, **people.TABLE, **alterations.TABLE, **checks.TABLE}
@@ -27,6 +27,8 @@ class Steps:
 
     def perform(self, step: Step) -> None:
         """Do one step; HafailoverError says what did not happen in time."""
+        if step.action in FAULTS and self.stage.fault is None:
+            self.stage.await_in_sync()
         self.stage.begins(step)
         self._outstanding = [other for other in self._outstanding if other != step] + actions.undo(step)
         try:
