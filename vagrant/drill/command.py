@@ -80,7 +80,7 @@ class _Drill(click.Command):
     default="10ms",
     show_default=True,
     metavar="T",
-    callback=session.duration,
+    callback=session.interval,
     help="Time between two writes of the client; a slow machine's replicas may not keep up with the default.",
 )
 @click.option("--all", "all_", is_flag=True, help="Every scenario that comes with the program, also the long ones.")

@@ -43,10 +43,10 @@ def duration(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 
 def interval(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    """A click callback: the time between two of the client's writes, in seconds; BadParameter if it is out of range."""
+    """A click callback: the time between two of the client's writes, in seconds; UsageError if it is out of range."""
     found = duration(context, parameter, value)
     if not _INTERVALS[0] <= found <= _INTERVALS[1]:
-        raise click.BadParameter("must be between 1ms and 500ms.")
+        raise UsageError("--interval: must be between 1ms and 500ms.")
     return found
 
 
