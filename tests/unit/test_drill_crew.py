@@ -144,3 +144,28 @@ def test_the_writer_stops_on_sigterm_after_telling_what_became_of_every_attempt(
     lines = [json.loads(line) for line in out.splitlines()]
     assert process.returncode == 0
     assert {line["seq"] for line in lines if "begin" in line} <= {line["seq"] for line in lines if "end" in line}
+
+
+def test_a_paused_writer_stands_still_and_goes_on():
+    ledger = Ledger()
+    with Crew(FakeLab(), ledger, {}, {}, {"db1": {}}) as running:
+        wait_for(lambda: count(ledger, CLIENT) >= 3)
+        running.signal(signal.SIGSTOP)
+        time.sleep(0.2)  # what was on its way has arrived
+        before = len(ledger.attempts())
+        time.sleep(0.2)
+        assert len(ledger.attempts()) == before
+        running.signal(signal.SIGCONT)
+        wait_for(lambda: len(ledger.attempts()) > before)
+        running.signal(signal.SIGSTOP)
+    assert running.problems == [], "one that is paused can be stopped, too"
+
+
+def test_a_writer_that_joins_writes_until_its_connection_breaks_and_is_not_started_again():
+    lab, ledger = FakeLab(probe="True"), Ledger()
+    with Crew(lab, ledger, {}, {}, {}) as running:
+        running.join("root@db1", "db1", {})
+        wait_for(lambda: count(ledger, "root@db1", UNKNOWN) == 1)
+        time.sleep(0.3)
+        assert count(ledger, "root@db1", UNKNOWN) == 1
+    assert count(ledger, "root@db1") >= 3

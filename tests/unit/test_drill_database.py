@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hafailover.vagrant.drill.database import parse_cluster, parse_health
+from hafailover.vagrant.drill.database import has_quorum, parse_cluster, parse_health
 from hafailover.vagrant.drill.target import Target
 
 TARGET = Target("db", "db-clone", "vip", "192.0.2.100", 24, 3306, "/run/mysqld/mysqld.sock", {"db1": "192.0.2.1"})
@@ -81,3 +81,16 @@ def test_a_stopped_instance_has_no_role_and_a_starting_address_is_nowhere():
 
 def test_two_promoted_instances_are_both_seen():
     assert seen(first="Promoted", second="Promoted").promoted == ["db1", "db2"]
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "expected"),
+    [
+        ('<current_dc present="true" with_quorum="true"/>', True),
+        ('<current_dc present="true" with_quorum="false"/>', False),
+        ('<current_dc present="false"/>', False),
+        ("", False),
+    ],
+)
+def test_whether_the_node_that_tells_has_quorum(coordinator, expected):
+    assert has_quorum(f"<r><summary>{coordinator}</summary></r>") is expected

@@ -166,6 +166,31 @@ def test_roles_at_the_end():
         (Expectation(fenced=frozenset()), Outcome("db1", "db2", frozenset({"db1"}), []), ["db1 was fenced needlessly"]),
         (Expectation(), Outcome("db1", "db2", frozenset({"db1"}), ["x"]), []),
         (
+            Expectation(rebuilt=frozenset({"a"})),
+            Outcome("a", "b", frozenset(), [], rebuilt=frozenset({"b"})),
+            ["a was not rebuilt", "b was rebuilt needlessly"],
+        ),
+        (
+            Expectation(order=("fenced", "promoted")),
+            Outcome("a", "b", frozenset(), [], phases={"fenced": 1.0, "promoted": 2.0}),
+            [],
+        ),
+        (
+            Expectation(order=("fenced", "promoted")),
+            Outcome("a", "b", frozenset(), [], phases={"fenced": 2.0, "promoted": 1.5}),
+            ["promoted (at 1.500 s) did not come after fenced (at 2.000 s)"],
+        ),
+        (
+            Expectation(order=("fenced", "promoted")),
+            Outcome("a", "b", frozenset(), [], phases={"fenced": None, "promoted": 1.5}),
+            ["promoted (at 1.500 s) did not come after fenced (never)"],
+        ),
+        (
+            Expectation(reigns=2),
+            Outcome("a", "b", frozenset(), [], reigns=3),
+            ["3 times a server began to accept writes, not 2 times"],
+        ),
+        (
             Expectation(configuration="unchanged"),
             Outcome("a", "b", frozenset(), ["x"]),
             ["left in the configuration: x"],

@@ -6,7 +6,7 @@ import pytest
 from hafailover.crm.errors import UsageError
 from hafailover.crm.yamldoc import parse as yaml
 from hafailover.vagrant.drill import scenario
-from hafailover.vagrant.drill.scenario import FAULTS, Step
+from hafailover.vagrant.drill.actions import FAULTS, Step, undo
 
 GOOD = "summary: x\nsteps:\n  - cut: primary\n"
 
@@ -98,7 +98,7 @@ def test_a_missing_file_is_a_sentence():
 def test_what_takes_a_fault_back(step, taken_back):
     [loaded] = load(f"summary: x\nsteps:\n  - {step}\n").steps
     assert loaded.action in FAULTS
-    assert scenario.undo(loaded) == taken_back
+    assert undo(loaded) == taken_back
 
 
 def test_a_step_that_takes_back_is_recognised_as_the_one_that_a_fault_needs():
@@ -106,7 +106,7 @@ def test_a_step_that_takes_back_is_recognised_as_the_one_that_a_fault_needs():
     pause, resume = load(
         "summary: x\nsteps:\n  - pause: {node: db1, process: pacemakerd}\n  - resume: {node: db1, process: pacemakerd}\n"
     ).steps
-    assert scenario.undo(pause) == [resume]
+    assert undo(pause) == [resume]
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,53 @@ def test_a_step_that_takes_back_is_recognised_as_the_one_that_a_fault_needs():
 def test_what_is_wrong_in_the_steps_that_break_processes_and_disks(step, message):
     with pytest.raises(UsageError) as caught:
         load(f"summary: x\nsteps:\n  - {step}\n")
+    assert message in str(caught.value)
+
+
+def test_what_a_scenario_expects_and_says_of_itself():
+    loaded = load(
+        GOOD + "outcome: all is well\nlong: true\n"
+        "expect: {rebuilt: [replica], order: [fenced, promoted], reigns: 2, fenced: [primary]}\n"
+    )
+    assert (loaded.outcome, loaded.long, loaded.fills) == ("all is well", True, False)
+    assert loaded.expect.rebuilt == {"replica"}
+    assert (loaded.expect.order, loaded.expect.reigns) == (("fenced", "promoted"), 2)
+    assert load(GOOD + "  - fill: primary\n").fills
+    assert (load(GOOD).long, load(GOOD).expect.rebuilt, load(GOOD).expect.reigns) == (False, None, None)
+
+
+def test_the_steps_of_people_and_the_looks_have_their_defaults():
+    steps = load(
+        GOOD + "  - hold: settled\n  - writers: pause\n  - run: {node: primary, command: 'true'}\n"
+        "  - session: {node: replica, statements: DO 1}\n  - repair: {}\n  - switchover: replica\n"
+    ).steps[1:]
+    assert [(step.action, dict(step.parameters)) for step in steps] == [
+        ("hold", {"that": "settled", "node": "primary", "for": "0s"}),
+        ("writers", {"do": "pause"}),
+        ("run", {"node": "primary", "command": "true", "exit": 0, "within": "60s"}),
+        ("session", {"node": "replica", "statements": "DO 1", "as": "client", "times": 1}),
+        ("repair", {}),
+        ("switchover", {"node": "replica", "within": "60s", "times": 1}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "  - hold: doomsday\n", "steps[1].hold.that: unknown value 'doomsday'"),
+        (GOOD + "  - writers: kill\n", "steps[1].writers.do: unknown value 'kill'"),
+        (GOOD + "  - run: {node: primary}\n", "steps[1].run.command: is missing"),
+        (GOOD + "  - run: {node: primary, command: x, exit: 300}\n", "steps[1].run.exit"),
+        (GOOD + "  - session: {node: primary, statements: x, as: nobody}\n", "steps[1].session.as"),
+        (GOOD + "  - edit: {node: primary, file: relative, pattern: x, replacement: y}\n", "steps[1].edit.file"),
+        (GOOD + "expect: {order: [fenced, buried]}\n", "expect.order"),
+        (GOOD + "long: perhaps\n", "long"),
+        (GOOD + "  - wait: says\n", "steps[1].wait: until says needs a text"),
+        (GOOD + "  - wait: {until: settled, text: x}\n", "steps[1].wait: until settled takes no text"),
+        (GOOD + "  - edit: {node: primary, file: /x, pattern: '(', replacement: y}\n", "steps[1].edit.pattern"),
+    ],
+)
+def test_what_is_wrong_in_the_steps_of_people_and_in_the_looks(text, message):
+    with pytest.raises(UsageError) as caught:
+        load(text)
     assert message in str(caught.value)

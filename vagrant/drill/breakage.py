@@ -11,6 +11,7 @@ from hafailover.vagrant.lab import Lab
 
 # The wrappers first: they would start the server again. (The kernel keeps 15 characters of a program's name.)
 SERVER_PROGRAMS = ("mariadbd-safe", "mysqld_safe", "mariadbd", "mysqld", "drill-null")
+_SERVERS = ("mariadbd", "mysqld")
 _COMM = 15
 _EXEC_TIMEOUT = 15.0
 _UNIT_TIMEOUT = 90.0
@@ -54,6 +55,11 @@ class Breakage:
         # Looking for the processes and entering the node take their time; the fault is when the signal is sent.
         done = self._lab.exec(node, ["sh", "-c", _SIGNAL, name, *found], _EXEC_TIMEOUT, check=True)
         return float(done.stdout)
+
+    def servers(self, node: str) -> list[str]:
+        """The pids of the database server's processes in ``node``, wrappers apart."""
+        found = self._lab.exec(node, ["pgrep", "--exact", "|".join(_SERVERS)], _EXEC_TIMEOUT)
+        return found.stdout.split()
 
     def resume(self, node: str, process: str) -> None:
         """Let a paused process go on. One that is gone, or whose node is off or was restarted meanwhile, needs nothing."""

@@ -75,6 +75,16 @@ class _Drill(click.Command):
     metavar="DIR",
     help="Keep every run's ledger (one line of JSON per write) in DIR; else only a failed drill's are kept.",
 )
+@click.option(
+    "--interval",
+    default="10ms",
+    show_default=True,
+    metavar="T",
+    callback=session.interval,
+    help="Time between two writes of the client; a slow machine's replicas may not keep up with the default.",
+)
+@click.option("--all", "all_", is_flag=True, help="Every scenario that comes with the program, also the long ones.")
+@click.option("--long", "long_", is_flag=True, help="Those that take too long to be run with all the others.")
 @click.option("--list", "list_", is_flag=True, help="List the scenarios and leave.")
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
@@ -86,6 +96,9 @@ def command(
     lab_name: str | None,
     topology: Path | None,
     keep: Path | None,
+    interval: float,
+    all_: bool,
+    long_: bool,
     list_: bool,
     output: str,
 ) -> None:
@@ -102,30 +115,42 @@ def command(
     Example:
       hafailover drill kill-primary switchover -n 5
       hafailover drill power-off-primary -o json
+      hafailover drill --all --keep /tmp/ledgers
     """
     if list_:
-        for name in scenario.known():
-            click.echo(f"{name:20} {scenario.load(name).summary}")
+        _list()
         return
-    if not scenarios:
+    if (all_ or long_) and scenarios:
+        raise UsageError("name scenarios, or say --all or --long, not both.")
+    names = [name for name in scenario.known() if all_ or (long_ and scenario.load(name).long)]
+    if not names and not scenarios:
         raise UsageError("say which scenario to run; 'hafailover drill --list' shows them.")
-    chosen = [scenario.load(name) for name in scenarios]
+    chosen = [scenario.load(name) for name in names or scenarios]
     host.require()
     say = session.Progress()
-    with session.interruptible(), session.lab(lab_name, say, topology) as lab:
-        done = _drill(lab, _STACKS[agents](), [item for item in chosen for _ in range(runs)], keep, say)
+    disk_mib = scenario.DISK_MIB if any(item.fills for item in chosen) else 0
+    with session.interruptible(), session.lab(lab_name, say, topology, disk_mib) as lab:
+        done = _drill(lab, _STACKS[agents](), [item for item in chosen for _ in range(runs)], keep, interval, say)
     click.echo(report.as_json(done) if output == "json" else report.as_table(done))
     if not all(run.ok for run in done):
         sys.exit(FAILED)
 
 
+def _list() -> None:
+    names = scenario.known()
+    width = max(map(len, names))
+    for name in names:
+        item = scenario.load(name)
+        click.echo(f"{name:{width}}  {item.summary}{' (long)' if item.long else ''}")
+
+
 def _drill(
-    lab: Lab, stack: Stack, scenarios: Sequence[Scenario], keep: Path | None, say: session.Progress
+    lab: Lab, stack: Stack, scenarios: Sequence[Scenario], keep: Path | None, interval: float, say: session.Progress
 ) -> list[Run]:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
     evidence = keep or Path(tempfile.mkdtemp(prefix="hafailover-drill-"))
-    drill = Drill(lab, target.of_lab(lab.name), stack, evidence, say)
+    drill = Drill(lab, target.of_lab(lab.name), stack, evidence, say, interval)
     done: list[Run] = []
     try:
         drill.begin()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant.drill import database
-from hafailover.vagrant.drill.ledger import CLIENT, Ledger
+from hafailover.vagrant.drill.ledger import CLIENT, Attempt, Ledger
 from hafailover.vagrant.drill.stacks import Stack
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
@@ -21,6 +21,9 @@ class Conditions(Protocol):
 
     def taken_over(self, old: str) -> bool:
         """Whether another node than ``old`` serves clients."""
+
+    def last_acknowledged(self) -> Attempt | None:
+        """Return the client's latest attempt that was acknowledged; None also if there is no client."""
 
     def why_not_replica(self, node: str) -> str | None:
         """Return what keeps ``node`` from being a replica that may take over, or None."""
@@ -43,6 +46,10 @@ class Written:
         """Whether the client's latest acknowledgement came from another server."""
         last = self._ledger.last_acknowledged(CLIENT)
         return last is not None and last.server != self._server_ids[old]
+
+    def last_acknowledged(self) -> Attempt | None:
+        """Ask the ledger."""
+        return self._ledger.last_acknowledged(CLIENT)
 
     def why_not_replica(self, node: str) -> str | None:
         """Ask the server and Pacemaker."""
@@ -89,6 +96,10 @@ class Unwritten:
         except HafailoverError:
             return False
         return len(seen.promoted) == 1 and old not in seen.promoted and seen.address == seen.promoted[0]
+
+    def last_acknowledged(self) -> Attempt | None:
+        """There is no client."""
+        return None
 
     def why_not_replica(self, node: str) -> str | None:
         """Ask Pacemaker."""

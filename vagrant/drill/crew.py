@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant.drill.ledger import CLIENT, Ledger
@@ -28,7 +28,20 @@ _PROBE = {"interval": 0.05, "workers": 1, "connect_timeout": 1.0, "read_timeout"
 _STOP_WITHIN = 15.0
 _RESTART_AFTER = 0.3
 
+_PIPES: dict[str, Any] = {
+    **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+    "text": True,
+}
+
 Popen = Callable[[list[str]], "subprocess.Popen[str]"]
+
+
+class _Job(NamedTuple):
+    """How to start a writer and what to tell it; ``once``: it is not started again."""
+
+    popen: Popen
+    parameters: Mapping[str, Any]
+    once: bool = False
 
 
 class Crew:
@@ -51,20 +64,35 @@ class Crew:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._running: dict[str, subprocess.Popen[str]] = {}
-        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        pipes["text"] = True
-        self._jobs: dict[str, tuple[Popen, dict[str, Any]]] = {
-            CLIENT: (
-                lambda argv: lab.client_popen(argv, start_new_session=True, **pipes),
-                {**_CLIENT, **login, **client},
+        self._lab = lab
+        self.login = login
+        self._jobs: dict[str, _Job] = {
+            CLIENT: _Job(
+                lambda argv: lab.client_popen(argv, start_new_session=True, **_PIPES), {**_CLIENT, **login, **client}
             )
         }
         for node, probe in probes.items():
-            self._jobs[node] = (
-                lambda argv, node=node: lab.popen(node, argv, **pipes),  # type: ignore[misc]
-                {**_PROBE, **login, **probe},
-            )
+            self._jobs[node] = _Job(self._inside(node), {**_PROBE, **login, **probe})
         self._threads = [threading.Thread(target=self._keep, args=(name,), daemon=True) for name in self._jobs]
+
+    def _inside(self, node: str) -> Popen:
+        return lambda argv: self._lab.popen(node, argv, **_PIPES)
+
+    def join(self, name: str, node: str, parameters: Mapping[str, Any]) -> None:
+        """Let one more writer, ``name``, write inside ``node`` over one connection until that breaks."""
+        self._jobs[name] = _Job(self._inside(node), {**_PROBE, **self.login, **parameters, "reconnect": False}, True)
+        thread = threading.Thread(target=self._keep, args=(name,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def signal(self, number: int) -> None:
+        """Send every writer a signal: SIGSTOP lets all attempts in flight stand where they are, SIGCONT go on."""
+        with self._lock:
+            running = list(self._running.values())
+        for process in running:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
 
     def __enter__(self) -> Crew:
         for thread in self._threads:
@@ -77,6 +105,7 @@ class Crew:
     def stop(self) -> None:
         """Let every attempt in flight end, then return; a writer that does not end in time is killed."""
         self._stopping.set()
+        self.signal(signal.SIGCONT)
         with self._lock:
             running = list(self._running.values())
         for process in running:
@@ -95,7 +124,7 @@ class Crew:
             thread.join(_STOP_WITHIN)
 
     def _keep(self, name: str) -> None:
-        popen, parameters = self._jobs[name]
+        popen, parameters, once = self._jobs[name]
         while not self._stopping.is_set():
             try:
                 process = popen(PROGRAM)
@@ -110,6 +139,8 @@ class Crew:
             self._follow(name, process, {**parameters, "writer": name, "first": self._ledger.next_seq(name)})
             if name == CLIENT and not self._stopping.is_set():
                 self.problems.append(f"the client ended with code {process.returncode}")
+                return
+            if once:
                 return
             self._stopping.wait(_RESTART_AFTER)
 

@@ -16,6 +16,8 @@ from lxml import etree
 SCHEMA = "hafailover_drill"
 USER = "hafailover_drill"
 TABLE = "ledger"
+NOTES = "notes"
+"""A table for what people write in a scenario; writers never touch it."""
 
 _TIMEOUT = 20.0
 _ALL_TABLES = (
@@ -68,6 +70,7 @@ def prepare(lab: Lab, primary: str, password: str) -> None:
         f"CREATE OR REPLACE TABLE {SCHEMA}.{TABLE} (id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,"
         " writer VARCHAR(64) CHARACTER SET ascii NOT NULL, seq BIGINT UNSIGNED NOT NULL,"
         " server INT UNSIGNED NOT NULL, KEY (writer, seq)) ENGINE=InnoDB;"
+        f"CREATE OR REPLACE TABLE {SCHEMA}.{NOTES} (id INT PRIMARY KEY, note VARCHAR(64)) ENGINE=InnoDB;"
         # Also for localhost: an anonymous account of that host would come before the one for any host.
         + "".join(
             f"CREATE OR REPLACE USER {account} IDENTIFIED VIA mysql_native_password USING '{hashed}';"
@@ -119,6 +122,12 @@ def contents(lab: Lab, node: str) -> Server:
     return Server(rows, checksums, glance.read_only, glance.replicating, glance.position)
 
 
+def datadirs(lab: Lab, target: Target) -> dict[str, str]:
+    """Return for each node what tells its data directory from one that replaces it; HafailoverError if there is none."""
+    argv = ["stat", "--format=%i", f"{target.datadir}/ibdata1"]
+    return {node: _run(lab, node, argv).strip() for node in target.nodes}
+
+
 class Cluster(NamedTuple):
     """Pacemaker's view: nodes with a promoted or unpromoted instance of the database, each node's promotion score, and
     the node that has the address (None while it runs nowhere, or is being moved)."""
@@ -130,9 +139,30 @@ class Cluster(NamedTuple):
 
 
 def cluster(lab: Lab, target: Target) -> Cluster:
-    """Ask any node that answers; HafailoverError if none does."""
-    report = ask_any(lab, ["crm_mon", "--one-shot", "--output-as=xml"])
-    return parse_cluster(report, cib_text(lab), target)
+    """Ask the nodes until one has quorum, or take what another says; HafailoverError if none answers.
+
+    A node that has just booted, or is cut off, tells of a cluster of its own in which nobody is promoted.
+    """
+    found: Cluster | None = None
+    complaint = HafailoverError("the lab has no data node")
+    for node in sorted(lab.data_nodes):
+        try:
+            report = _run(lab, node, ["crm_mon", "--one-shot", "--output-as=xml"])
+            found = parse_cluster(report, _run(lab, node, ["cibadmin", "--query"]), target)
+        except HafailoverError as error:
+            complaint = error
+            continue
+        if has_quorum(report):
+            return found
+    if found is None:
+        raise complaint
+    return found
+
+
+def has_quorum(report: str) -> bool:
+    """Whether the node on which crm_mon printed ``report`` as XML belongs to a partition with quorum."""
+    coordinator = etree.fromstring(report.encode()).find("summary/current_dc")
+    return coordinator is not None and coordinator.get("with_quorum") == "true"
 
 
 def parse_cluster(report: str, cib: str, target: Target) -> Cluster:

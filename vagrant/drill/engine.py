@@ -18,6 +18,7 @@ from hafailover.vagrant.drill.ledger import CLIENT, Ledger
 from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.scenario import Scenario
 from hafailover.vagrant.drill.stacks import Stack
+from hafailover.vagrant.drill.stage import Stage
 from hafailover.vagrant.drill.steps import Steps
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
@@ -108,7 +109,8 @@ class Drill:
             roles["quorum"] = self._lab.quorum_node
         nodes = self._target.nodes if self._stack.writable else ()
         server_ids = {node: database.health(self._lab, node).server_id for node in nodes}
-        return Before(found, roles, server_ids, database.cib_text(self._lab))
+        datadirs = database.datadirs(self._lab, self._target) if self._stack.writable else {}
+        return Before(found, roles, server_ids, database.cib_text(self._lab), datadirs)
 
     def _settle(self, conditions: Conditions, within: float) -> str:
         """Wait until every server is in its place and in sync; return the primary's node."""
@@ -133,8 +135,8 @@ class Drill:
 
     def _without_writers(self, scenario: Scenario, before: Before) -> Run:
         conditions = Unwritten(self._lab, self._target)
-        steps = Steps(self._lab, self._target, self._stack, conditions, before.roles)
-        return self._judge.unwritten(scenario, before, steps, self._perform(scenario, steps, conditions))
+        stage = Stage(self._lab, self._target, self._stack, conditions, before.roles)
+        return self._judge.unwritten(scenario, before, stage, self._perform(scenario, stage))
 
     def _with_writers(self, scenario: Scenario, before: Before, ledger: Ledger) -> Run:
         password = secrets.token_urlsafe(24)
@@ -144,16 +146,16 @@ class Drill:
         client = {"host": self._target.ip, "port": self._target.port, "interval": self._interval}
         probes = {node: {"unix_socket": self._target.socket} for node in self._target.nodes}
         conditions = Written(self._lab, self._target, self._stack, ledger, before.server_ids)
-        steps = Steps(self._lab, self._target, self._stack, conditions, before.roles)
         with Crew(self._lab, ledger, login, client, probes) as crew:
+            stage = Stage(self._lab, self._target, self._stack, conditions, before.roles, crew)
             self._await_first_writes(ledger)
-            problems = self._perform(scenario, steps, conditions)
+            problems = self._perform(scenario, stage)
         problems += crew.problems
         self._say("compare what was acknowledged with what the servers hold")
-        return self._judge.written(scenario, before, ledger.attempts(), steps, problems)
+        return self._judge.written(scenario, before, ledger.attempts(), stage, problems)
 
-    def _perform(self, scenario: Scenario, steps: Steps, conditions: Conditions) -> list[str]:
-        problems = []
+    def _perform(self, scenario: Scenario, stage: Stage) -> list[str]:
+        steps, problems = Steps(stage), []
         try:
             for step in scenario.steps:
                 self._say(steps.describe(step))
@@ -166,7 +168,7 @@ class Drill:
         if problems:
             # A step that failed has left the cluster in the middle of something: judge what becomes of it.
             with contextlib.suppress(HafailoverError):
-                self._settle(conditions, _SETTLED_WITHIN)
+                self._settle(stage.conditions, _SETTLED_WITHIN)
         return problems
 
     def _take_back(self, steps: Steps) -> list[str]:

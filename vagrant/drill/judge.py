@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
@@ -15,7 +15,7 @@ from hafailover.vagrant.drill.oracle import Comparison, Outcome, Server
 from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.scenario import Scenario
 from hafailover.vagrant.drill.stacks import Stack
-from hafailover.vagrant.drill.steps import Steps
+from hafailover.vagrant.drill.stage import Stage
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.drill.timeline import LogLine, Power
 from hafailover.vagrant.lab import Lab
@@ -27,12 +27,15 @@ _IDENTIFIERS = ("pacemaker-controld", "pacemaker-attrd", "pacemaker-fenced", "pa
 
 @dataclass(frozen=True)
 class Before:
-    """How things stood before the first step. ``server_ids`` is empty if there is no database."""
+    """How things stood before the first step. ``server_ids`` is empty if there is no database.
+
+    ``datadirs`` tells each node's data directory from one that replaces it."""
 
     primary: str
     roles: dict[str, str]
     server_ids: dict[str, int]
     cib: str
+    datadirs: dict[str, str] = field(default_factory=dict)
 
 
 class Judge:
@@ -43,49 +46,51 @@ class Judge:
         self._target = target
         self._stack = stack
 
-    def unwritten(self, scenario: Scenario, before: Before, steps: Steps, problems: Sequence[str]) -> Run:
+    def unwritten(self, scenario: Scenario, before: Before, stage: Stage, problems: Sequence[str]) -> Run:
         """Judge a run without database: the gap is the address's, as Pacemaker logged it."""
-        run = Run(scenario.name, self._stack.name, before.primary, None, rejoined=_since(steps.fault, steps.rejoined))
-        if steps.fault is None:
+        run = Run(scenario.name, self._stack.name, before.primary, None, rejoined=_since(stage.fault, stage.rejoined))
+        if stage.fault is None:
             return replace(run, problems=problems or ["no fault was reached"])
         seen = database.cluster(self._lab, self._target)
         after = seen.promoted[0] if len(seen.promoted) == 1 else None
         if after is None:
             return replace(run, problems=[*problems, f"Pacemaker has {len(seen.promoted)} promoted instances"])
-        run = self._with_phases(replace(run, after=after), steps, before)
+        run = self._with_phases(replace(run, after=after), stage, before)
         gap = run.phases.address_up
-        if steps.fault_action == "switchover":
+        if stage.fault_action == "switchover":
             # Until its address is stopped, the old primary goes on serving.
-            gap = timeline.address_gap(self._log(steps.fault), steps.fault, before.primary, after, self._target.address)
+            gap = timeline.address_gap(self._log(stage.fault), stage.fault, before.primary, after, self._target.address)
         return replace(
             run,
             write_gap=gap,
             first_write=run.phases.address_up,
-            problems=[*problems, *self._unmet(scenario, before, steps, after)],
-            details={"fault_at": round(steps.fault, 3)},
+            problems=[*problems, *self._unmet(scenario, before, stage, run)],
+            details={"fault_at": round(stage.fault, 3)},
         )
 
     def written(
-        self, scenario: Scenario, before: Before, attempts: Sequence[Attempt], steps: Steps, problems: Sequence[str]
+        self, scenario: Scenario, before: Before, attempts: Sequence[Attempt], stage: Stage, problems: Sequence[str]
     ) -> Run:
         """Judge a run under load: every attempted row is looked for on every server."""
         acknowledged = acknowledgements(attempts)
         run = Run(scenario.name, self._stack.name, before.primary, None, acknowledged=len(acknowledged))
-        if steps.fault is None:
+        if stage.fault is None:
             return replace(run, problems=problems or ["no fault was reached"])
         off = [(event.time, event.node) for event in self._lab.power_log() if event.action == "off"]
-        pairs = concurrency.concurrent_pairs(concurrency.reigns(attempts, before.server_ids, off))
-        run = replace(run, concurrent_writers=len(pairs), rejoined=_since(steps.fault, steps.rejoined))
+        reigns = concurrency.reigns(attempts, before.server_ids, off)
+        pairs = concurrency.concurrent_pairs(reigns)
+        run = replace(run, concurrent_writers=len(pairs), rejoined=_since(stage.fault, stage.rejoined))
         try:
             after, servers, silent = self._final_state()
         except HafailoverError as error:
             found = oracle.disagreements(Comparison(), pairs)
             return replace(run, problems=[*problems, *found, f"the servers cannot be compared: {error}"])
         comparison = oracle.compare(attempts, servers, after)
-        measured = gaps(acknowledged, steps.fault, before.server_ids[after])
+        measured = gaps(acknowledged, stage.fault, before.server_ids[after])
         unanswered = [] if measured.first_write is not None else [f"{after} acknowledged no write after the fault"]
+        run = self._with_phases(replace(run, after=after), stage, before)
         return replace(
-            self._with_phases(replace(run, after=after), steps, before),
+            run,
             write_gap=measured.fault,
             first_write=measured.first_write,
             lost=len(comparison.lost),
@@ -96,12 +101,12 @@ class Judge:
                 *silent,
                 *oracle.disagreements(comparison, pairs),
                 *oracle.roles(servers, [after]),
-                *self._unmet(scenario, before, steps, after),
+                *self._unmet(scenario, before, stage, run, len(reigns)),
                 *self._stack.complaints(self._lab),
             ],
             details={
-                "fault_at": round(steps.fault, 3),
-                "notes": list(steps.notes),
+                "fault_at": round(stage.fault, 3),
+                "notes": list(stage.notes),
                 "baseline_gap_s": _rounded(measured.baseline),
                 "later_gap_s": _rounded(measured.later),
                 "refused": sum(a.writer == CLIENT and a.outcome == REFUSED for a in attempts),
@@ -146,26 +151,31 @@ class Judge:
                 silent.append(f"{node} cannot be compared: {error}")
         return promoted[0], servers, silent
 
-    def _unmet(self, scenario: Scenario, before: Before, steps: Steps, after: str) -> list[str]:
-        assert steps.fault is not None
+    def _unmet(self, scenario: Scenario, before: Before, stage: Stage, run: Run, reigns: int = 0) -> list[str]:
+        assert stage.fault is not None and run.after is not None
+        now = database.datadirs(self._lab, self._target) if before.datadirs else {}
         outcome = Outcome(
             before=before.primary,
-            after=after,
-            fenced=timeline.fenced_nodes(self._fencing(), steps.fault),
+            after=run.after,
+            fenced=timeline.fenced_nodes(self._fencing(), stage.fault),
             configuration_changes=changes.configuration_changes(before.cib, database.cib_text(self._lab)),
+            rebuilt=frozenset(node for node, identity in before.datadirs.items() if now.get(node) != identity),
+            phases=run.phases._asdict(),
+            reigns=reigns,
         )
-        expected = scenario.expect
-        if expected.fenced is not None:
-            named = frozenset(before.roles.get(name, name) for name in expected.fenced)
-            expected = replace(expected, fenced=named)
-        return oracle.unmet(expected, outcome)
 
-    def _with_phases(self, run: Run, steps: Steps, before: Before) -> Run:
-        assert steps.fault is not None and run.after is not None
-        lines, resources = self._log(steps.fault), self._target.resources
-        found = timeline.phases(lines, self._fencing(), steps.fault, before.primary, run.after, resources)
+        def named(nodes: frozenset[str] | None) -> frozenset[str] | None:
+            return None if nodes is None else frozenset(before.roles.get(name, name) for name in nodes)
+
+        expected = scenario.expect
+        return oracle.unmet(replace(expected, fenced=named(expected.fenced), rebuilt=named(expected.rebuilt)), outcome)
+
+    def _with_phases(self, run: Run, stage: Stage, before: Before) -> Run:
+        assert stage.fault is not None and run.after is not None
+        lines, resources = self._log(stage.fault), self._target.resources
+        found = timeline.phases(lines, self._fencing(), stage.fault, before.primary, run.after, resources)
         # A switchover is announced, not detected.
-        return replace(run, phases=found._replace(detected=None) if steps.fault_action == "switchover" else found)
+        return replace(run, phases=found._replace(detected=None) if stage.fault_action == "switchover" else found)
 
     def _fencing(self) -> list[Power]:
         return [Power(*entry) for entry in self._lab.fence_log()]

@@ -154,12 +154,16 @@ class Expectation:
     """What must hold after a scenario, beyond what must always hold.
 
     ``primary``: "moved", "kept" or "any". ``fenced``: the nodes that had to be fenced, and no other, or None for any.
-    ``configuration``: "unchanged" or "any".
+    ``configuration``: "unchanged" or "any". ``rebuilt``: likewise the nodes whose data directory had to be replaced. ``order``: phases
+    that had to come one after the other. ``reigns``: how often a server had to begin to accept writes, or None.
     """
 
     primary: str = "any"
     fenced: frozenset[str] | None = None
     configuration: str = "any"
+    rebuilt: frozenset[str] | None = None
+    order: Sequence[str] = ()
+    reigns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,9 @@ class Outcome:
     after: str
     fenced: frozenset[str]
     configuration_changes: Sequence[str]
+    rebuilt: frozenset[str] = frozenset()
+    phases: Mapping[str, float | None] = field(default_factory=dict)
+    reigns: int = 0
 
 
 def unmet(expected: Expectation, outcome: Outcome) -> list[str]:
@@ -182,9 +189,22 @@ def unmet(expected: Expectation, outcome: Outcome) -> list[str]:
     if expected.fenced is not None:
         problems += [f"{node} was not fenced" for node in sorted(expected.fenced - outcome.fenced)]
         problems += [f"{node} was fenced needlessly" for node in sorted(outcome.fenced - expected.fenced)]
+    if expected.rebuilt is not None:
+        problems += [f"{node} was not rebuilt" for node in sorted(expected.rebuilt - outcome.rebuilt)]
+        problems += [f"{node} was rebuilt needlessly" for node in sorted(outcome.rebuilt - expected.rebuilt)]
+    for phase, following in zip(expected.order, expected.order[1:]):
+        first, second = outcome.phases.get(phase), outcome.phases.get(following)
+        if first is None or second is None or first > second:
+            problems.append(f"{following} ({_at(second)}) did not come after {phase} ({_at(first)})")
+    if expected.reigns is not None and outcome.reigns != expected.reigns:
+        problems.append(f"{outcome.reigns} times a server began to accept writes, not {expected.reigns} times")
     if expected.configuration == "unchanged":
         problems += [f"left in the configuration: {change}" for change in outcome.configuration_changes]
     return problems
+
+
+def _at(moment: float | None) -> str:
+    return "never" if moment is None else f"at {moment:.3f} s"
 
 
 def disagreements(comparison: Comparison, concurrent: Iterable[tuple[int, int]]) -> list[str]:

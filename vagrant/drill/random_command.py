@@ -13,27 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from hafailover.crm import schema, topology
+from hafailover.crm import topology
 from hafailover.crm.errors import FAILED, UsageError
 from hafailover.vagrant import host, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.drill import counts, evidence, report, seeded, session, target
 from hafailover.vagrant.drill.engine import Drill
 from hafailover.vagrant.drill.report import Run
+from hafailover.vagrant.drill.scenario import DISK_MIB
 from hafailover.vagrant.drill.seeded import Fault, Shape
 from hafailover.vagrant.drill.stacks import Hafailover
 from hafailover.vagrant.lab import Lab
 
-_DISK_MIB = 1024
-_INTERVALS = (0.001, 0.5)  # seconds; with longer ones a fault would strike before the first writes
 _USUAL = 20.0  # seconds that a fault takes from break to healthy; for the length of a printed plan
-
-
-def _duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    try:
-        return schema.milliseconds(value) / 1000
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; write it with its unit, such as 10m or 1h") from None
 
 
 @click.command(name="random")
@@ -43,7 +35,7 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
     default="10m",
     show_default=True,
     metavar="T",
-    callback=_duration,
+    callback=session.duration,
     help="How long to begin new faults.",
 )
 @click.option(
@@ -51,7 +43,7 @@ def _duration(context: click.Context, parameter: click.Parameter, value: str) ->
     default="10ms",
     show_default=True,
     metavar="T",
-    callback=_duration,
+    callback=session.interval,
     help="Time between two writes of the client; a slow machine's replicas may not keep up with the default.",
 )
 @click.option("--from", "first", type=click.IntRange(1), default=1, metavar="K", help="Begin with fault K of the seed.")
@@ -114,12 +106,10 @@ def command(
     if plan_only:
         _print_plan(seed, _wanted(first, only, duration), _shape_of(lab_name, file), frozenset(without), output)
         return
-    if not _INTERVALS[0] <= interval <= _INTERVALS[1]:
-        raise UsageError("--interval: must be between 1ms and 500ms.")
     host.require()
     say = session.Progress()
     say(f"seed {seed}")
-    with session.interruptible(), session.lab(lab_name, say, file, _DISK_MIB) as lab:
+    with session.interruptible(), session.lab(lab_name, say, file, DISK_MIB) as lab:
         _require_disks(lab, without)
         faults = _faults(seed, first, only, duration, _shape(lab), frozenset(without))
         done = _carry_out(lab, faults, keep, interval, say)
@@ -175,7 +165,7 @@ def _require_disks(lab: Lab, without: Sequence[str]) -> None:
     if not lab.plan.disks and "fill" not in without:
         raise UsageError(
             f"lab {lab.name} has no small disks that may be filled: make it with 'hafailover lab up {lab.name} --disk "
-            f"{_DISK_MIB}', or leave them alone with --without fill."
+            f"{DISK_MIB}', or leave them alone with --without fill."
         )
 
 

@@ -43,7 +43,8 @@ class Writer:
     """Writes rows ``(writer, seq, @@server_id)`` at a fixed pace over a small pool of connections.
 
     ``parameters``: user, password, database, table, writer (the rows' name), first (first sequence number),
-    interval, connect_timeout, read_timeout (seconds), workers, and either host and port or unix_socket.
+    interval, connect_timeout, read_timeout (seconds), workers, and either host and port or unix_socket. ``reconnect``
+    false: the first connection that breaks is the writer's end.
 
     One connection would stand still for a whole timeout whenever its server vanishes without a word, and the gap
     measured would be the timeout's. So up to ``workers`` attempts are in flight, each on a connection that was
@@ -112,6 +113,8 @@ class Writer:
         if borrowed and (code is None or code == ER.OPTION_PREVENTS_STATEMENT):
             self._give_back(borrowed)
         else:
+            if not self._parameters.get("reconnect", True):
+                self.stopped.set()
             self._distrust()
             if borrowed:
                 _close(borrowed.connection)

@@ -1,0 +1,75 @@
+"""Sessions that people open on a server and keep: the last statement of each is what it is busy with.
+
+Runs as a program of its own inside a node, so it imports nothing of hafailover. Its parameters, the password among them, arrive as
+one line of JSON on standard input: user, password, unix_socket, statements (a list), times (how many sessions). It prints one line
+of JSON, {"open", "refused", "error"}, when every session has begun its last statement or could not be opened, and ends with its
+standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import threading
+from typing import Any
+
+import pymysql
+
+
+class Guests:
+    """Opens the sessions one after the other, so that a server that is full says so of those it has no room for."""
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self._parameters = parameters
+        self._open: list[Any] = []
+        self._refused = 0
+        self._error: str | None = None
+
+    def arrive(self) -> dict[str, Any]:
+        """Open every session, run all its statements but the last, and begin that one; return the counts."""
+        *first, last = self._parameters["statements"]
+        for _ in range(int(self._parameters["times"])):
+            try:
+                session = self._connect()
+                with session.cursor() as cursor:
+                    for statement in first:
+                        cursor.execute(statement)
+            except pymysql.Error as error:
+                self._refused += 1
+                self._error = str(error)
+                continue
+            self._open.append(session)
+            threading.Thread(target=_be_busy, args=(session, last), daemon=True).start()
+        return {"open": len(self._open), "refused": self._refused, "error": self._error}
+
+    def _connect(self) -> Any:
+        where = self._parameters
+        return pymysql.connect(
+            user=where["user"],
+            password=where["password"],
+            unix_socket=where["unix_socket"],
+            connect_timeout=5,
+            read_timeout=3600,
+        )
+
+
+def _be_busy(session: Any, statement: str) -> None:
+    # That the session is killed is what it may be there for.
+    with contextlib.suppress(pymysql.Error, OSError), session.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def main() -> None:
+    """Read the parameters, open the sessions, keep them until standard input ends."""
+    stream = io.FileIO(0, closefd=False)
+    answer = Guests(json.loads(stream.readline())).arrive()
+    os.write(1, (json.dumps(answer) + "\n").encode())
+    while stream.read(4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
