@@ -123,9 +123,16 @@ class Receiving:
         return not self._thread.is_alive()
 
     def resume(self, server: Connection) -> None:
-        """Receive again after a promotion that did not come about, or this replica would look broken. The SQL thread still runs."""
-        if self._thread is not None:
-            self._thread.join(self._ctx.deadline.bound(5))
+        """Receive again after a promotion that did not come about, or this replica would look broken.
+
+        Not when the SQL thread has stopped, on an error perhaps that made the promotion fail: with both threads stopped any START SLAVE
+        throws away what was received and is not applied.
+        """
+        if self._thread is None:
+            return
+        self._thread.join(self._ctx.deadline.bound(5))
+        replica = server.replica()
+        if replica is not None and replica.sql:
             server.run("START SLAVE IO_THREAD")
 
     def _stop(self) -> None:
