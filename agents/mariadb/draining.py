@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from hafailover.agents import ocf
 from hafailover.agents.mariadb import decide, gtid, sessions
 from hafailover.agents.mariadb.sql import Connection
 from hafailover.agents.ocf import Context
@@ -14,10 +13,14 @@ _RESERVE = 10.0  # seconds of the action that are left to receive again and to s
 _BLOCKED = 1.0  # seconds without a transaction applied, before it is asked whether somebody's lock is the reason
 
 
+class NotDrained(Exception):
+    """Something that was received is not applied; the message is the reason."""
+
+
 def drain(ctx: Context, server: Connection) -> None:
     """Wait until everything received is applied; a pre-promote notification may not have run, so this is where it counts.
 
-    Sessions on this replica may hold locks that the SQL thread waits for: they are ended, because the service waits for them. OcfError
+    Sessions on this replica may hold locks that the SQL thread waits for: they are ended, because the service waits for them. NotDrained
     in time for its reason to be read; the replica is then as it was, and may be promoted later.
     """
     begin = moved = said = time.monotonic()
@@ -26,12 +29,12 @@ def drain(ctx: Context, server: Connection) -> None:
     while True:
         replica = server.replica()
         if replica is None:
-            raise ocf.OcfError(ocf.ERR_GENERIC, "replication was reset while its relay log was being applied")
+            raise NotDrained("replication was reset while its relay log was being applied")
         if gtid.reached(replica.applied, replica.received):
             _clear_the_way(ctx, server)
             return
         if replica.sql_errno or not replica.sql:
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {decide.broken_replication(replica)}")
+            raise NotDrained(decide.broken_replication(replica) or "the SQL thread stopped")
         left = gtid.behind(replica.applied, replica.received)
         at = time.monotonic()
         if replica.applied != before:
@@ -40,9 +43,7 @@ def drain(ctx: Context, server: Connection) -> None:
             blocked = _clear(ctx, server)
         if ctx.deadline.remaining() < _RESERVE:
             why = f": it is {blocked}" if blocked else ""
-            raise ocf.OcfError(
-                ocf.ERR_GENERIC, f"not promoted: {left} received transactions are still not applied{why}"
-            )
+            raise NotDrained(f"{left} received transactions are still not applied{why}")
         if at - said > _SAY_EVERY:
             said = at
             waited = f"{left} transactions left after {at - begin:.0f} s"

@@ -179,6 +179,9 @@ def _claim(
                 return entry
             if facts.quorate:
                 raise _refuse(cluster, refusal)
+        except draining.NotDrained as error:
+            # Also takes back a person's request: with its score still raised Pacemaker would try again, in vain, with nobody writable.
+            raise _refuse(cluster, str(error)) from None
         except (PacemakerError, Refused) as error:
             refusal = str(error)
         if time.monotonic() > end:
