@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from typing import Any, Callable
 
@@ -76,6 +77,35 @@ def published(lab: Lab, node: str, what: str) -> str:
 def other(lab: Lab, node: str) -> str:
     """The other data node."""
     return next(name for name in lab.data_nodes if name != node)
+
+
+def primary(lab: Lab) -> str:
+    """The recorded primary."""
+    return recorded(lab, lab.data_nodes[0]).primary
+
+
+def promoted(lab: Lab, seen_from: str) -> str | None:
+    """The node that Pacemaker has promoted, as ``seen_from`` sees it."""
+    done = lab.exec(seen_from, ["crm_mon", "-1", "-r"], timeout=30)
+    line = next((line for line in done.stdout.splitlines() if "Promoted: [" in line and "Un" not in line), "")
+    names = line.partition("[")[2].partition("]")[0].split()
+    return names[0] if names else None
+
+
+def rows(lab: Lab, node: str) -> set[int]:
+    """What the test's table holds on ``node``."""
+    return {int(word) for word in sql(lab, node, "SELECT id FROM proof.rows").split()}
+
+
+def writing(lab: Lab, node: str, number: int) -> subprocess.Popen[str]:
+    """Start to insert one row; the process ends with 0 when the write was acknowledged."""
+    return lab.popen(node, ["mariadb", "-e", f"INSERT INTO proof.rows VALUES ({number})"], stdin=subprocess.DEVNULL)
+
+
+def assert_same_rows(lab: Lab, expected: set[int]) -> None:
+    """Every data node comes to hold exactly these rows of the test's table."""
+    for node in lab.data_nodes:
+        until(f"{node} holds {sorted(expected)}", lambda node=node: rows(lab, node) == expected)
 
 
 def never_used(lab: Lab) -> None:

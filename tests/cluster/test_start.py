@@ -10,7 +10,7 @@ import pytest
 from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from test_mariadb import (
+from pair import (
     UNIT,
     assert_same_rows,
     healthy,

@@ -12,7 +12,7 @@ import pytest
 from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from pair import PATIENCE, UNIT, healthy, other, recorded, shell, sql, until
+from pair import PATIENCE, UNIT, healthy, other, primary, recorded, shell, sql, until
 
 NAME = "tendtest"
 HELPER = "hafailover-mariadb-db-tend.service"
@@ -29,10 +29,6 @@ def lab() -> Iterator[Lab]:
         yield made
     finally:
         Lab.down(NAME)
-
-
-def primary(lab: Lab) -> str:
-    return recorded(lab, lab.data_nodes[0]).primary
 
 
 def helper(lab: Lab, node: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from test_mariadb import healthy, other, primary, promoted, recorded, rows, sql, standing, until, writing
+from pair import healthy, other, primary, promoted, recorded, rows, sql, standing, until, writing
 from test_start import boot, leave_a_tail, rung
 
 NAME = "outagetest"
