@@ -205,7 +205,7 @@ def server_facts(answer: Answer) -> Iterator[str]:
     yield f"server: {'writable' if answer.writable else 'read-only'}, binary log at {answer.position or '(empty)'}"
     replica = answer.replica
     if replica is not None:
-        broken = decide.broken_replication(replica)
+        broken = "not begun" if decide.not_begun(replica) else decide.broken_replication(replica)
         how = broken or {"Yes": "connected", "Connecting": "trying to connect"}.get(replica.io, replica.io)
         yield (
             f"replicates from {replica.source} ({how}): received {replica.received or '(nothing yet)'}, "

@@ -10,7 +10,6 @@ from hafailover.agents.mariadb import (
     events,
     held,
     life,
-    lineage,
     outside,
     reign,
     replication,
@@ -299,15 +298,13 @@ def promote(ctx: Context) -> int:
     mark = held.read(ctx.instance)
     if mark:
         raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {mark.why}")
-    from hafailover.agents.mariadb import salvage
-
     with _sentences(), sql.own(ctx) as server:
-        process = unit.process()
-        if process and not server.writable():
+        replica, process = server.replica(), unit.process()
+        if replica and process and replica.io == "No":
+            from hafailover.agents.mariadb import salvage  # a promotion in a hurry does not need it
+
             salvage.finish(ctx, cluster, server, process, cluster.journal())
-        done = roles.promote(ctx, cluster, unit, server)
-        lineage.keep(unit.datadir, lineage.Lineage(cluster.journal().epoch, cluster.node))
-        return done
+        return roles.promote(ctx, cluster, unit, server)
 
 
 @agent.action("demote", timeout="60s")

@@ -110,16 +110,29 @@ def standing_refusal(facts: Standing) -> str | None:
         return first.primary_refusal(facts)
     if journal.primary == facts.node:
         return _last_primary_refusal(facts)
-    if facts.replica is not None and (facts.replica.sql_errno or not facts.replica.sql or facts.replica.filters):
-        return broken_replication(facts.replica)
+    replica = facts.replica
+    if replica is not None and (replica.sql_errno or replica.filters or not (replica.sql or not_begun(replica))):
+        return broken_replication(replica)
     if not journal.in_sync(facts.node, facts.incarnation):
-        return (
-            f"STALE: {journal.primary} was primary last and has not confirmed that this server holds "
-            "every acknowledged write since it started"
-        )
+        return stale(journal)
     if facts.replica is None:
         return "replication is not configured, so what was received cannot be proved"
+    if not facts.replica.sql:
+        return broken_replication(facts.replica)
     return errant(facts.state, facts.replica.applied)
+
+
+def stale(journal: Journal) -> str:
+    """Say why a replica that the journal does not call in sync may not be promoted."""
+    return (
+        f"STALE: {journal.primary} was primary last and has not confirmed that this server holds "
+        "every acknowledged write since it started"
+    )
+
+
+def not_begun(replica: Replica) -> bool:
+    """Tell whether replication has not been started since the server was: nobody stopped it, and nothing is wrong with it."""
+    return not (replica.sql or replica.received or replica.sql_errno or replica.io_errno) and replica.io == "No"
 
 
 def promotion_refusal(facts: Standing) -> str | None:

@@ -6,7 +6,7 @@ import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, draining, first, gtid, life, replication, semisync, sql
+from hafailover.agents.mariadb import decide, draining, first, gtid, life, lineage, replication, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
@@ -92,6 +92,7 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     if not server.writable():
         raise ocf.OcfError(ocf.ERR_GENERIC, "read_only is still on after it was switched off")
     ctx.event("promoted", f"writable as primary of epoch {journal.epoch} at {journal.gtid or 'an empty history'}")
+    lineage.keep(unit.datadir, lineage.Lineage(journal.epoch, cluster.node))
     replication.ensure_account(ctx, server)
     return ocf.SUCCESS
 

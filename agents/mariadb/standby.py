@@ -30,9 +30,11 @@ def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
 def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> str | None:
     """Follow the recorded primary if that is needed, then set the score; return what is wrong with this replica, or None."""
     replica = server.replica()
-    wrong = _salvage(ctx, cluster, unit, server, replica, entry)
-    if not wrong and entry.primary not in ("", cluster.node):
+    wrong = None
+    if replica is not None and replica.io == "No":
+        wrong = _salvage(ctx, cluster, unit, server, replica, entry)
         replica = server.replica()
+    if not wrong and entry.primary not in ("", cluster.node):
         address = addresses(ctx.params["nodes"]).get(entry.primary)
         stopped = replica is not None and decide.stopped_receiving(replica)
         if (
@@ -42,6 +44,8 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
             or _must_follow_anew(cluster, unit, replica, server, entry)
         ):
             wrong = replication.follow(ctx, cluster, server, entry.primary)
+            if wrong and "DIVERGED" not in wrong:
+                wrong = f"{decide.stale(entry)} ({wrong})"
         elif stopped:  # not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
             wrong = replication.receive(ctx, cluster, server, entry.primary)
         else:
@@ -119,11 +123,11 @@ def _joined(ctx: Context, cluster: Cluster, unit: Unit, entry: Journal) -> None:
 
 
 def _salvage(
-    ctx: Context, cluster: Cluster, unit: Unit, server: Connection, replica: decide.Replica | None, entry: Journal
+    ctx: Context, cluster: Cluster, unit: Unit, server: Connection, replica: decide.Replica, entry: Journal
 ) -> str | None:
     """Say what is being done about a relay log that nobody else may have, or None."""
     process = unit.process()
-    if process is None or replica is None or replica.io != "No":
+    if process is None:
         return None
     from hafailover.agents.mariadb import salvage
 

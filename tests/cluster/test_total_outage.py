@@ -1,7 +1,8 @@
-"""A person decides after a total outage, and the node that was not chosen returns with a newer copy of the CIB."""
+"""What a person has to look at: a decision after a total outage, and a tail that cannot be removed."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
 from pair import healthy, other, primary, promoted, recorded, rows, sql, standing, until, writing
-from test_start import boot, leave_a_tail, rung
+from test_start import boot, leave_a_tail, rung, servers, waiters
 
 NAME = "outagetest"
 
@@ -53,3 +54,30 @@ def test_the_old_primary_chosen_by_a_person_stays_primary_when_its_successor_ret
     assert rows(lab, first) == {100, 102}, "nobody acknowledged 100, but it may be the only copy"
     assert rows(lab, successor) == {101}, "its data is kept"
     assert rung(lab, successor) == "quarantine"
+
+
+def test_a_tail_that_cannot_be_removed_is_kept_and_reported(lab: Lab) -> None:
+    """A write to a table without transactions comes after one with: the server refuses to recover as a replica."""
+    first = primary(lab)
+    successor = other(lab, first)
+    sql(lab, first, "CREATE TABLE proof.loose (id INT PRIMARY KEY) ENGINE=MyISAM")
+    lab.cut(first)
+    try:
+        write = writing(lab, first, 100)
+        until("the first write waits", lambda: waiters(lab, first) == "1")
+        loose = lab.popen(first, ["mariadb", "-e", "INSERT INTO proof.loose VALUES (1)"], stdin=subprocess.DEVNULL)
+        state = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'INSERT%'"
+        until("the second one is written, too", lambda: sql(lab, first, state) == "2")
+        lab.power_off(first, hold=True)
+        assert (write.wait(60), loose.wait(60)) != (0, 0)
+    finally:
+        lab.heal(first)
+    until(f"{successor} is promoted", lambda: promoted(lab, successor) == successor)
+    boot(lab, first)
+    until("it is found to have diverged", lambda: "DIVERGED" in standing(lab, successor, first))
+    log = lab.exec(first, ["journalctl", "-b", "-q", "-t", "hafailover-mariadb"], timeout=60).stdout
+    assert "the tail cannot be removed" in log
+    assert rung(lab, first) == "quarantine"
+    assert len(servers(lab, first)) == 1
+    assert promoted(lab, successor) == successor
+    assert rows(lab, successor) == set()
