@@ -106,7 +106,10 @@ def _options(version: tuple[int, ...], as_replica: bool) -> tuple[str, ...]:
 
 
 def _truncates(version: tuple[int, ...]) -> bool:
-    return version >= (10, 6, 2)
+    """MDEV-21117 brought it with 10.6.2; until MDEV-28461 it also committed what the binary log does not have, and nobody would notice."""
+    floors = {(10, 6): 8, (10, 7): 4, (10, 8): 3}
+    series = version[:2]
+    return version[2] >= floors[series] if series in floors else series > (10, 6)
 
 
 def _has_init_rpl_role(version: tuple[int, ...]) -> bool:

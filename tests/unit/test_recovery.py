@@ -60,7 +60,8 @@ def test_cases(lines: list[str], choice: str) -> None:
     ("version", "replica", "primary"),
     [
         ((10, 5, 29), (), ()),
-        ((10, 6, 2), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
+        ((10, 6, 7), (), ()),
+        ((10, 6, 8), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
         ((10, 6, 18), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
         ((10, 6, 19), ("--init-rpl-role=SLAVE",), ("--init-rpl-role=MASTER",)),
         ((10, 11, 8), ("--rpl-semi-sync-slave-enabled=ON",), ("--rpl-semi-sync-slave-enabled=OFF",)),
