@@ -22,6 +22,7 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 package = sys.modules.setdefault("hafailover", ModuleType("hafailover"))
 package.__path__ = [str(CHECKOUT)]
 
+from hafailover.agents.mariadb import cluster as clusters  # noqa: E402
 from hafailover.agents.mariadb import gtid, held, journal, life, roles, semisync, sql, standby, starting  # noqa: E402
 from hafailover.agents.mariadb.agent import agent  # noqa: E402
 from hafailover.agents.mariadb.cluster import Cluster, now  # noqa: E402
@@ -93,11 +94,24 @@ class Paper(Pacemaker):
     def publish(self, name: str, value: str) -> None:
         self.attributes[self._node, self._key(name)] = value
 
+    def set_property(self, group: str, name: str, value: str) -> None:
+        self.properties[name] = value
+
+    def publish_for(self, node: str, name: str, value: str) -> None:
+        self.attributes[node, self._key(name)] = value
+
+    def refresh_attributes(self) -> None:
+        pass
+
     def score(self, resource: str, node: str) -> int | None:
         return self.scores.get(node)
 
     def set_score(self, resource: str, node: str, score: int) -> None:
         self.scores[node] = score
+
+
+# Wherever the agent makes a Cluster: its tools are run by a method of that Cluster.
+clusters.Pacemaker = lambda run: Paper(run.__self__.node)  # type: ignore[assignment,misc]
 
 
 class Server:
@@ -159,9 +173,7 @@ class Server:
         return agent.context(action, environ, PATIENCE)
 
     def cluster(self) -> Cluster:
-        cluster = Cluster(self.context("monitor"))
-        cluster.pacemaker = Paper(self.name)
-        return cluster
+        return Cluster(self.context("monitor"))
 
     def unit(self) -> Unit:
         return Unit(self.context("start"))
