@@ -23,6 +23,7 @@ COMMANDS = {
     "install": ("hafailover.crm.commands.install", "Put the resource agents where Pacemaker looks for them."),
     "lab": ("hafailover.vagrant.command", "Run a real cluster on this machine."),
     "promote": ("hafailover.crm.commands.promote", "Switch the primary role to a node, safely."),
+    "rejoin": ("hafailover.crm.commands.rejoin", "Bring a node's database back to the primary's history."),
     "render": ("hafailover.crm.commands.render", "Write the configuration files of each node."),
     "status": ("hafailover.crm.commands.status", "Show who is primary, who is in sync, and what is wrong."),
 }

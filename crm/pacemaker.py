@@ -139,6 +139,10 @@ class Pacemaker:
         """The same for another member, as whose it then counts: it ends when that node leaves the cluster."""
         self._tool(["attrd_updater", "-p", "-N", node, "-n", name, "-U", value])
 
+    def clean_up(self, resource: str, node: str) -> None:
+        """Have Pacemaker forget the failures of ``resource`` on ``node``, and try again there."""
+        self._tool(["crm_resource", "--cleanup", "-r", resource, "-N", node])
+
     def property(self, group: str, name: str) -> str | None:
         """A cluster property of the set ``group``, or None. Reads this node's copy of the CIB."""
         text = self._tool(["crm_attribute", "-t", "crm_config", "-s", group, "-n", name, "-G", "-q"], absent="")

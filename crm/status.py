@@ -136,7 +136,7 @@ class Service(NamedTuple):
     primary: the promoted node if there is exactly one. nodes: data nodes and their addresses, in the topology's order. journal: the
     promotion journal, ``journal.NONE`` when there is none yet or it cannot be read, and then ``journal_error`` says why. reigns: node →
     the epoch whose primary it became since it joined the cluster.
-    credentials: path of the file with the replication account.
+    credentials: path of the file with the replication account. clone_port: where each node hears its peers.
     """
 
     name: str
@@ -150,6 +150,7 @@ class Service(NamedTuple):
     nodes: dict[str, str]
     port: int
     credentials: str
+    clone_port: int = 0
 
     def instance(self, node: str) -> Instance | None:
         """The server on ``node``."""

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.decide import Replica, Standing
 from hafailover.agents.mariadb.journal import Journal, JournalError
-from hafailover.agents.mariadb.nodes import addresses
+from hafailover.agents.mariadb.nodes import addresses, peer_port
 from hafailover.crm.status import Instance, Service
 from hafailover.crm.status_facts import Facts, database_resources
 from hafailover.crm.status_xml import LOST, Running, flag, pairs
@@ -107,6 +107,8 @@ def _service(
             )
         )
     promoted = tuple(one.node for one in instances if one.role in PROMOTED_ROLES)
+    port = int(params.get("port", "3306")) if params.get("port", "3306").isdigit() else 3306
+    clone_port = params.get("clone_port", "")
     return Service(
         name=name,
         clone=clone.get("id", ""),
@@ -117,8 +119,9 @@ def _service(
         instances=tuple(instances),
         reigns=reigns,
         nodes=nodes,
-        port=int(params.get("port", "3306")) if params.get("port", "3306").isdigit() else 3306,
+        port=port,
         credentials=params.get("credentials", ""),
+        clone_port=peer_port(port, int(clone_port) if clone_port.isdigit() else None),
     )
 
 

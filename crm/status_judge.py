@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hafailover.agents.mariadb.decide import DIVERGENCE_ERRORS
 from hafailover.crm.status import (
     DEGRADED,
     DOWN,
@@ -134,9 +135,11 @@ def _no_primary(status: Status, service: Service) -> Problem:
 
 def _replica_advice(one: Instance) -> str:
     if "DIVERGED" in one.reason or "did not come from the primary" in one.reason:
-        return "look at what it holds, then clone it again from the primary"
+        return f"hafailover rejoin {one.node} rebuilds it and keeps what it holds now (--dry-run shows what that is)"
     if one.reason.startswith("STALE"):
         return "wait: once it has caught up, the primary confirms it by itself"
+    if any(f"(error {number})" in one.reason for number in DIVERGENCE_ERRORS):
+        return f"hafailover rejoin {one.node} --dry-run shows what a repair takes"
     if "thread" in one.reason:
         return f"look into it on {one.node}: mariadb -e 'SHOW SLAVE STATUS\\G'"
     return ""

@@ -61,6 +61,8 @@ class Node:
         for name in ("upper", "work", "root", "fence"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         options = f"lowerdir={self.plan.image},upperdir={self.directory}/upper,workdir={self.directory}/work"
+        # Without it, a directory that comes from the image cannot be renamed, as it can on every disk.
+        options += ",redirect_dir=on"
         run(["mount", "-t", "overlay", "-o", options, "overlay", str(self.root)], timeout=10)
         if self.machine.role == DATA:
             self._disks = [disks.make(self.directory, self.root, path, self.plan.disk_mib) for path in self.plan.disks]

@@ -55,6 +55,14 @@ def _port(value: int) -> str | None:
     return None if 1 <= value <= 65535 else "not between 1 and 65535"
 
 
+def _rate(value: int) -> str | None:
+    return None if value >= 0 else "less than 0"
+
+
+def _reclone(value: str) -> str | None:
+    return None if value in ("never", "automatic") else "not never or automatic"
+
+
 def _nodes(value: str) -> str | None:
     try:
         addresses(value)
@@ -127,6 +135,28 @@ agent.parameter(
     shortdesc="Run scheduled events",
     longdesc="Whether the event scheduler runs on the promoted server; it never runs on another one.",
 )
+agent.parameter(
+    "clone_port",
+    type="integer",
+    check=_port,
+    shortdesc="Port of the peer service",
+    longdesc="TCP port on which this node hears its peers, for cloning and rejoining; the server's port plus 1138 when not given.",
+)
+agent.parameter(
+    "clone_rate",
+    type="integer",
+    default="50",
+    check=_rate,
+    shortdesc="Fastest clone",
+    longdesc="How many MiB per second a clone of this node's server may take; 0: as fast as it goes.",
+)
+agent.parameter(
+    "reclone",
+    default="never",
+    check=_reclone,
+    shortdesc="Clone without a person",
+    longdesc="automatic: a replica that cannot follow, and holds nothing that the primary does not, is cloned without being asked.",
+)
 
 
 def _require(ctx: Context) -> None:
@@ -136,9 +166,8 @@ def _require(ctx: Context) -> None:
             ocf.ERR_INSTALLED, f"{ctx.params['binary']} is not an executable program: install mariadb-server"
         )
     ctx.require("systemd-run")
-    for name in ("config", "datadir"):
-        if not os.path.exists(ctx.params[name]):
-            raise ocf.OcfError(ocf.ERR_INSTALLED, f"{name} {ctx.params[name]} does not exist on this node")
+    if not os.path.exists(ctx.params["config"]):
+        raise ocf.OcfError(ocf.ERR_INSTALLED, f"config {ctx.params['config']} does not exist on this node")
     replication.login(ctx.params["credentials"])
     if ctx.node not in addresses(ctx.params["nodes"]):
         raise ocf.OcfError(ocf.ERR_CONFIGURED, f"{ctx.node} is not in the parameter nodes ({ctx.params['nodes']})")
@@ -161,9 +190,12 @@ class _sentences:
 def start(ctx: Context) -> int:
     """Start the server, unpromoted."""
     from hafailover.agents.mariadb import starting  # what a monitor never needs is not loaded for it
+    from hafailover.agents.mariadb.cloning import service
 
     _require(ctx)
     outside.save(ctx)
+    service.end_worker(ctx)  # of an instance that was never stopped: this start decides anew
+    service.listen(ctx)
     with _sentences():
         return starting.start(ctx, Cluster(ctx), Unit(ctx))
 
@@ -172,8 +204,11 @@ def start(ctx: Context) -> int:
 def stop(ctx: Context) -> int:
     """Stop the server; a writable one is demoted first, one that may not commit what waits is killed."""
     from hafailover.agents.mariadb import demotion, sessions  # what a monitor never needs is not loaded for it
+    from hafailover.agents.mariadb.cloning import service
 
     unit, cluster = Unit(ctx), Cluster(ctx)
+    service.end_worker(ctx)
+    service.close(ctx)
     held.release(ctx.instance)
     process = unit.process()
     if process is None:
@@ -198,8 +233,11 @@ def monitor(ctx: Context) -> int:
     """Tell the role from the server itself, keep the score true, and on the primary keep the promise about replicas."""
     unit, cluster = Unit(ctx), Cluster(ctx)
     process = unit.process()
+    mark = held.read(ctx.instance)
+    if mark and ctx.role != "Promoted" and mark.kind == held.CLONING:
+        # While it is cloned its server comes and goes, and must not be touched: it may not have its position yet.
+        return standby.held_back(ctx, cluster, mark)
     if process is None:
-        mark = held.read(ctx.instance)
         if mark and ctx.role != "Promoted":
             return _held(ctx, cluster, unit, mark)
         if ctx.role == "Promoted" and cluster.hand_over("mariadbd is dead and its unit has not reported it"):
@@ -212,6 +250,7 @@ def monitor(ctx: Context) -> int:
                 return reign.found(cluster) if writable else ocf.SUCCESS
             if not outside.saved(ctx):  # Pacemaker came back to a server that had gone on
                 outside.save(ctx)
+            standby.keep_listening(ctx)
             try:
                 if cluster.keep_published("incarnation", life.of(process, server)):
                     from hafailover.agents.mariadb import rejoin_record
@@ -259,9 +298,11 @@ def _held(ctx: Context, cluster: Cluster, unit: Unit, mark: held.Held) -> int:
     """The monitor of an instance without a server; one that waits is started as soon as its role is known."""
     if ctx.is_probe or mark.kind != held.WAITING:
         return standby.not_promotable(ctx, cluster, mark.why)
-    from hafailover.agents.mariadb import blank, starting  # a monitor needs them only here
+    from hafailover.agents.mariadb import blank, cloning, starting  # a monitor needs them only here
 
     try:
+        if cloning.fills(ctx, cluster, unit, cluster.journal()):
+            return ocf.SUCCESS
         if not blank.is_blank(unit.datadir):
             return starting.resume(ctx, cluster, unit, mark)
         if blank.wait_is_over(ctx, cluster, unit):
@@ -274,6 +315,9 @@ def _held(ctx: Context, cluster: Cluster, unit: Unit, mark: held.Held) -> int:
 
 def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, error: SqlError) -> int:
     if unit.process() != process:
+        mark = held.read(ctx.instance)
+        if mark and ctx.role != "Promoted":  # stopped on purpose while this monitor looked at it
+            return standby.held_back(ctx, cluster, mark)
         return ocf.NOT_RUNNING
     promoted = ctx.role == "Promoted"
     if not promoted and unit.state() == "activating":
@@ -331,8 +375,10 @@ def notify(ctx: Context) -> int:
     unit, cluster = Unit(ctx), Cluster(ctx)
     if step not in ("pre-promote", "post-promote", "post-start"):
         return ocf.SUCCESS
+    mark = held.read(ctx.instance)
+    if mark and mark.kind == held.CLONING:
+        return ocf.SUCCESS
     if unit.process() is None:
-        mark = held.read(ctx.instance)
         return _held(ctx, cluster, unit, mark) if mark and step == "post-promote" else ocf.SUCCESS
     with _sentences(), sql.own(ctx) as server:
         if server.writable():
@@ -354,5 +400,7 @@ def notify(ctx: Context) -> int:
 def validate(ctx: Context) -> int:
     """Check that the server could be started here."""
     _require(ctx)
+    if not os.path.exists(ctx.params["datadir"]):
+        raise ocf.OcfError(ocf.ERR_INSTALLED, f"datadir {ctx.params['datadir']} does not exist on this node")
     Unit(ctx).version()
     return ocf.SUCCESS

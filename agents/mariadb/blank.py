@@ -14,7 +14,7 @@ from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.ocf import Context
 
 _MARK = ".hafailover-initialising"
-_NO_DATA = frozenset({"lost+found"})  # what a fresh file system brings along
+_NO_DATA = frozenset({"lost+found", ".hafailover"})  # what a fresh file system brings along; where clones are made
 _PATIENCE = 10.0  # seconds
 _PAUSE = 0.2
 _INSTALL_DB = "mariadb-install-db"

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+
 from hafailover.agents import ocf
 from hafailover.agents.mariadb import decide, divergence, first, gtid, life, replication, roles
 from hafailover.agents.mariadb.cluster import Cluster, now
+from hafailover.agents.mariadb.held import CLONING
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR, Unit
 from hafailover.agents.mariadb.sql import Connection
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hafailover.agents.mariadb.held import Held
 
 
 def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
@@ -21,8 +28,17 @@ def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     wrong = stand_by(ctx, cluster, unit, server, entry)
     if wrong and "DIVERGED" in wrong:
         raise ocf.OcfError(ocf.DEGRADED, wrong)
+    if wrong and wrong.startswith(first.NEEDS_CLONE):
+        from hafailover.agents.mariadb import cloning  # rare
+
+        cloning.begin(ctx, cluster, wrong)
+        return ocf.SUCCESS
     replica = server.replica()
     if replica is not None and (replica.sql_errno or replica.io_errno in decide.DIVERGENCE_ERRORS):
+        if ctx.params["reclone"] == "automatic":
+            from hafailover.agents.mariadb import cloning  # rare
+
+            cloning.consider(ctx)
         raise ocf.OcfError(ocf.DEGRADED, f"replication is broken: {replica.error}")
     return ocf.SUCCESS
 
@@ -132,6 +148,24 @@ def _salvage(
     from hafailover.agents.mariadb import salvage
 
     return salvage.look(ctx, cluster, server, process, replica, entry)
+
+
+def held_back(ctx: Context, cluster: Cluster, mark: Held) -> int:
+    """The outcome for an instance that is started without a server on purpose; its worker, if it needs one, is kept going."""
+    worker = f"/run/systemd/transient/hafailover-mariadb-{ctx.instance}-rejoin.service"
+    if mark.kind == CLONING and not ctx.is_probe and not os.path.exists(worker):
+        from hafailover.agents.mariadb import cloning  # rare
+
+        cloning.go_on(ctx)
+    return not_promotable(ctx, cluster, mark.why)
+
+
+def keep_listening(ctx: Context) -> None:
+    """Have the peer service's socket made again if it is gone; systemd removes the mark with it."""
+    if not os.path.exists(f"{RUN_DIR}/{ctx.instance}.peer"):
+        from hafailover.agents.mariadb.cloning import service  # rare
+
+        service.listen(ctx)
 
 
 def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:

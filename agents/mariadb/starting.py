@@ -6,7 +6,7 @@ import os
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import binlog, blank, decide, held, life, lineage, recovery, sql, standby
+from hafailover.agents.mariadb import binlog, blank, cloning, decide, held, life, lineage, recovery, sql, standby
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
@@ -36,6 +36,9 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         )
     settled = unit.settled()
     process = unit.process()
+    if process is None and cloning.takes_over(ctx, cluster, unit, cluster.journal()):
+        return ocf.SUCCESS
+    process = unit.process()
     if process is None and blank.furnish(ctx, cluster, unit, cluster.journal()):
         return ocf.SUCCESS
     if process is None:
@@ -47,7 +50,12 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
             held.hold(ctx.instance, held.WAITING, _waiting(choice))
             ctx.event("start.held", f"not recovering yet: {choice.reason}", waits_for=" ".join(choice.wait_for))
             return standby.not_promotable(ctx, cluster, _waiting(choice))
-        settled = _run(ctx, unit, choice)
+        try:
+            settled = _run(ctx, unit, choice)
+        except ocf.OcfError as error:
+            if not cloning.instead(ctx, cluster, unit, error.reason):
+                raise
+            return ocf.SUCCESS
         process = unit.process()
     if not settled:
         ctx.event("start.recovering", "mariadbd is recovering and goes on with it after this start")

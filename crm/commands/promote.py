@@ -88,7 +88,7 @@ def command(
         from hafailover.crm.commands import promote_lossy
 
         def choose(status: Status) -> Service:
-            return _choose(status, node, service_name)
+            return choose_service(status, node, service_name)
 
         sys.exit(promote_lossy.run(node, choose, dry_run, yes, timeout, talk.say, output == "json"))
     try:
@@ -131,7 +131,7 @@ class _Case(NamedTuple):
 
 def _examine(facts: Facts, node: str, service_name: str | None, accept: frozenset[str]) -> _Case:
     status = read(facts)
-    service = _choose(status, node, service_name)
+    service = choose_service(status, node, service_name)
     if nothing_to_do(service, node):
         return _Case(status, service, (), (), done=True)
     answers = switchover_facts.ask(service, node)
@@ -203,7 +203,7 @@ def _terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _choose(status: Status, node: str, name: str | None) -> Service:
+def choose_service(status: Status, node: str, name: str | None) -> Service:
     """The service that is meant; UsageError says which there are."""
     names = [service.name for service in status.services]
     if not names:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hafailover.agents.mariadb.decide import unsupported_version
+from hafailover.agents.mariadb.nodes import peer_port
 from hafailover.crm import mariadb_options, model
 from hafailover.crm.files import RenderedFile
 from hafailover.crm.schema import (
@@ -68,6 +69,16 @@ class MariaDB(ServiceType):
             "expect": "a mapping of nodes to server_ids",
             "default": {},
         },
+        "clone_port": number(
+            "TCP port on which a node hears its peers, for cloning; port plus 1138 (3306: 4444) when not given",
+            1,
+            65535,
+        ),
+        "clone_rate": number("how many MiB per second a clone may take, 0 for no limit; 50 when not given", 0, 100000),
+        "reclone": text(
+            "automatic: a replica that cannot follow, and would lose nothing, is cloned without a person; never when not given",
+            pattern=r"^(never|automatic)$",
+        ),
         "options": scalars("further server options, as in my.cnf", default={}),
     }
 
@@ -81,6 +92,8 @@ class MariaDB(ServiceType):
         for key in ("stall", "patience"):
             if key in service.options and milliseconds(service.options[key]) == 0:
                 yield Problem((key,), "must be longer than nothing")
+        if service.options.get("clone_port") == service.options["port"]:
+            yield Problem(("clone_port",), "is the server's own port")
         if len(service.nodes) < 2 and len(topology.nodes) > 1:
             yield Problem(("on",), "names a single node; without a second one there is nothing to fail over to")
         yield from _server_ids(service, topology)
@@ -93,6 +106,8 @@ class MariaDB(ServiceType):
         """A port, a data directory and a socket belong to one server."""
         for key in ("port", "datadir", "socket"):
             yield key, str(service.options[key])
+        # One name for both, so that one service's clones and another's clients cannot meet on a port.
+        yield "port", str(peer_port(service.options["port"], service.options.get("clone_port")))
 
     def secrets(self, service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
         """The replication password."""
@@ -116,6 +131,9 @@ class MariaDB(ServiceType):
                 params[key] = seconds(options[key])
         if mariadb_options.runs_events(options["options"]):
             params["events"] = "true"
+        for key in ("clone_port", "clone_rate", "reclone"):
+            if key in options:
+                params[key] = str(options[key])
         operations = (
             model.operation(name, "start", "0", timeout="300s"),
             model.operation(name, "stop", "0", timeout="120s"),
