@@ -14,7 +14,7 @@ import pytest
 from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from test_mariadb import UNIT, healthy, instances, other, primary, promoted, recorded, sql, standing, until
+from pair import UNIT, healthy, other, recorded, sql, standing, status, until
 
 NAME = "rejointest"
 WORK = "/var/lib/.mysql.hafailover"
@@ -45,6 +45,21 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield made
     finally:
         Lab.down(NAME)
+
+
+def primary(lab: Lab) -> str:
+    return recorded(lab, lab.data_nodes[0]).primary
+
+
+def instances(lab: Lab, node: str) -> dict[str, Any]:
+    """What ``status`` on ``node`` says of each node's server."""
+    services = status(lab, node).get("services", [])
+    return {instance["node"]: instance for service in services for instance in service["instances"]}
+
+
+def promoted(lab: Lab, seen_from: str) -> str | None:
+    found = status(lab, seen_from).get("services", [])
+    return found[0]["primary"] if found else None
 
 
 @contextmanager
