@@ -77,8 +77,10 @@ def test_tables_go_before_the_order_of_the_topology(lab: Lab) -> None:
     begin(lab)
     until("db2 is recorded", lambda: recorded(lab, "db2").primary == "db2")
     assert recorded(lab, "db2").origin == journal.DATA
-    until("db1 says what it needs", lambda: "needs a clone" in standing(lab, "db2", "db1"))
-    assert "old" in sql(lab, "db2", "SHOW DATABASES")
+    # What db2 held before its binary log began, db1 can only get from a clone, and has nothing that could be lost by one.
+    healthy(lab)
+    assert recorded(lab, "db1").primary == "db2"
+    assert_same(lab, "old.t")
 
 
 def test_two_servers_with_tables_and_no_history_wait_for_a_person(lab: Lab) -> None:
