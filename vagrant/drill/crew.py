@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant.drill.ledger import CLIENT, Ledger
 from hafailover.vagrant.lab import Lab
@@ -86,13 +87,19 @@ class Crew:
         thread.start()
 
     def signal(self, number: int) -> None:
-        """Send every writer a signal: SIGSTOP lets all attempts in flight stand where they are, SIGCONT go on."""
+        """Send every writer a signal: SIGSTOP lets all attempts in flight stand where they are, SIGCONT go on.
+
+        Not to the programs that entered the nodes for them: a node whose power is taken is not dead before its processes' parents,
+        which are outside, have taken note of it.
+        """
         with self._lock:
             running = list(self._running.values())
-        for process in running:
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
+        for process in (one for one in running if one.poll() is None):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+                for member in family:
+                    if not member.children():
+                        member.send_signal(number)
 
     def __enter__(self) -> Crew:
         for thread in self._threads:

@@ -20,6 +20,7 @@ NOTES = "notes"
 """A table for what people write in a scenario; writers never touch it."""
 
 _TIMEOUT = 20.0
+_CIB = ["cibadmin", "--query"]
 _ALL_TABLES = (
     "SELECT CONCAT('`', table_schema, '`.`', table_name, '`') FROM information_schema.tables WHERE table_type ="
     " 'BASE TABLE' AND table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys') ORDER BY 1"
@@ -139,20 +140,31 @@ class Cluster(NamedTuple):
 
 
 def cluster(lab: Lab, target: Target) -> Cluster:
-    """Ask the nodes until one has quorum, or take what another says; HafailoverError if none answers.
+    """What the cluster says of itself; HafailoverError if no node answers."""
+    node, report = _spokesman(lab)
+    return parse_cluster(report, _run(lab, node, _CIB), target)
 
-    A node that has just booted, or is cut off, tells of a cluster of its own in which nobody is promoted.
+
+def cib_text(lab: Lab) -> str:
+    """Return the whole CIB as XML text; HafailoverError if no node answers."""
+    node, _ = _spokesman(lab)
+    return _run(lab, node, _CIB)
+
+
+def _spokesman(lab: Lab) -> tuple[str, str]:
+    """Return the first data node with quorum, or else one that answers, and its crm_mon report.
+
+    A node that has just booted, or is cut off, tells of a cluster of its own: nobody is promoted, and its CIB may be an old one.
     """
-    found: Cluster | None = None
+    found: tuple[str, str] | None = None
     complaint = HafailoverError("the lab has no data node")
     for node in sorted(lab.data_nodes):
         try:
-            report = _run(lab, node, ["crm_mon", "--one-shot", "--output-as=xml"])
-            found = parse_cluster(report, _run(lab, node, ["cibadmin", "--query"]), target)
+            found = node, _run(lab, node, ["crm_mon", "--one-shot", "--output-as=xml"])
         except HafailoverError as error:
             complaint = error
             continue
-        if has_quorum(report):
+        if has_quorum(found[1]):
             return found
     if found is None:
         raise complaint
@@ -184,11 +196,6 @@ def parse_cluster(report: str, cib: str, target: Target) -> Cluster:
                 text = str(pair.get("value"))
                 scores[str(state.get("uname"))] = _INFINITY[text] if text in _INFINITY else int(text)
     return Cluster(sorted(roles["promoted"]), sorted(roles["unpromoted"]), scores, address)
-
-
-def cib_text(lab: Lab) -> str:
-    """Return the whole CIB as XML text, from any node that answers."""
-    return ask_any(lab, ["cibadmin", "--query"])
 
 
 def ask_any(lab: Lab, argv: Sequence[str], stdin: str | None = None) -> str:

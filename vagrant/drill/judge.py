@@ -153,7 +153,10 @@ class Judge:
 
     def _unmet(self, scenario: Scenario, before: Before, stage: Stage, run: Run, reigns: int = 0) -> list[str]:
         assert stage.fault is not None and run.after is not None
-        now = database.datadirs(self._lab, self._target) if before.datadirs else {}
+        try:
+            now = database.datadirs(self._lab, self._target) if before.datadirs else {}
+        except HafailoverError as error:
+            return [f"what is expected cannot be checked: {error}"]
         outcome = Outcome(
             before=before.primary,
             after=run.after,
