@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -20,7 +21,13 @@ from hafailover.vagrant.drill.ledger import ACKNOWLEDGED, CLIENT, REFUSED, UNKNO
 STAND_IN = """
 import json, select, sys, time
 seq = json.loads(sys.stdin.readline())["first"]
-while not (select.select([0], [], [], 0.02)[0] and not sys.stdin.readline()):
+while True:
+    if select.select([0], [], [], 0.02)[0]:
+        word = sys.stdin.readline()
+        while word == "pause\\n":
+            word = sys.stdin.readline()
+        if not word:
+            break
     print(json.dumps({"seq": seq, "begin": time.time()}), flush=True)
     if {die} and seq % 5 == 0:
         break
@@ -146,18 +153,17 @@ def test_the_writer_stops_on_sigterm_after_telling_what_became_of_every_attempt(
     assert {line["seq"] for line in lines if "begin" in line} <= {line["seq"] for line in lines if "end" in line}
 
 
-def test_a_paused_writer_stands_still_and_goes_on():
+def test_paused_writers_begin_nothing_and_go_on():
     ledger = Ledger()
     with Crew(FakeLab(), ledger, {}, {}, {"db1": {}}) as running:
-        wait_for(lambda: count(ledger, CLIENT) >= 3)
-        running.signal(signal.SIGSTOP)
-        time.sleep(0.2)  # what was on its way has arrived
+        wait_for(lambda: count(ledger, CLIENT) >= 3 and count(ledger, "db1") >= 3)
+        running.pause()
         before = len(ledger.attempts())
         time.sleep(0.2)
         assert len(ledger.attempts()) == before
-        running.signal(signal.SIGCONT)
+        running.resume()
         wait_for(lambda: len(ledger.attempts()) > before)
-        running.signal(signal.SIGSTOP)
+        running.pause()
     assert running.problems == [], "one that is paused can be stopped, too"
 
 
@@ -169,3 +175,19 @@ def test_a_writer_that_joins_writes_until_its_connection_breaks_and_is_not_start
         time.sleep(0.3)
         assert count(ledger, "root@db1", UNKNOWN) == 1
     assert count(ledger, "root@db1") >= 3
+
+
+def test_the_writer_itself_begins_nothing_while_it_is_paused():
+    process = start_writer()
+    out = process.stdout.fileno()
+    assert b"begin" in os.read(out, 65536)
+    process.stdin.write("pause\n")
+    process.stdin.flush()
+    while select.select([out], [], [], 1.0)[0]:  # what was in flight ends
+        assert os.read(out, 65536)
+    process.stdin.write("resume\n")
+    process.stdin.flush()
+    assert b"begin" in os.read(out, 65536)
+    process.stdin.write("pause\n")
+    process.stdin.close()
+    assert process.wait(10) == 0

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant.drill.ledger import CLIENT, Ledger
 from hafailover.vagrant.lab import Lab
@@ -28,6 +27,8 @@ _CLIENT = {"interval": INTERVAL, "workers": 12, "connect_timeout": 0.12, "read_t
 _PROBE = {"interval": 0.05, "workers": 1, "connect_timeout": 1.0, "read_timeout": 1.0}
 _STOP_WITHIN = 15.0
 _RESTART_AFTER = 0.3
+_QUIET = 0.3  # seconds without the end of an attempt
+_QUIET_WITHIN = 5.0
 
 _PIPES: dict[str, Any] = {
     **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
@@ -66,6 +67,7 @@ class Crew:
         self._lock = threading.Lock()
         self._running: dict[str, subprocess.Popen[str]] = {}
         self._lab = lab
+        self._paused = False
         self.login = login
         self._jobs: dict[str, _Job] = {
             CLIENT: _Job(
@@ -86,20 +88,27 @@ class Crew:
         self._threads.append(thread)
         thread.start()
 
-    def signal(self, number: int) -> None:
-        """Send every writer a signal: SIGSTOP lets all attempts in flight stand where they are, SIGCONT go on.
+    def pause(self) -> None:
+        """Let no writer begin another attempt; return when those in flight have ended, or most of their time-outs are over."""
+        self._tell(paused=True)
+        end, before = time.monotonic() + _QUIET_WITHIN, -1
+        while time.monotonic() < end and len(self._ledger.attempts()) != before:
+            before = len(self._ledger.attempts())
+            time.sleep(_QUIET)
 
-        Not to the programs that entered the nodes for them: a node whose power is taken is not dead before its processes' parents,
-        which are outside, have taken note of it.
-        """
+    def resume(self) -> None:
+        """Let the writers go on."""
+        self._tell(paused=False)
+
+    def _tell(self, paused: bool) -> None:
         with self._lock:
+            self._paused = paused
             running = list(self._running.values())
-        for process in (one for one in running if one.poll() is None):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-                for member in family:
-                    if not member.children():
-                        member.send_signal(number)
+        for process in running:
+            with contextlib.suppress(OSError, ValueError):  # it has ended, or its input is closed
+                assert process.stdin is not None
+                process.stdin.write("pause\n" if paused else "resume\n")
+                process.stdin.flush()
 
     def __enter__(self) -> Crew:
         for thread in self._threads:
@@ -112,7 +121,6 @@ class Crew:
     def stop(self) -> None:
         """Let every attempt in flight end, then return; a writer that does not end in time is killed."""
         self._stopping.set()
-        self.signal(signal.SIGCONT)
         with self._lock:
             running = list(self._running.values())
         for process in running:
@@ -143,7 +151,11 @@ class Crew:
                 continue
             with self._lock:
                 self._running[name] = process
-            self._follow(name, process, {**parameters, "writer": name, "first": self._ledger.next_seq(name)})
+            self._follow(
+                name,
+                process,
+                {**parameters, "writer": name, "first": self._ledger.next_seq(name), "paused": self._paused},
+            )
             if name == CLIENT and not self._stopping.is_set():
                 self.problems.append(f"the client ended with code {process.returncode}")
                 return

@@ -32,9 +32,13 @@ def write(stage: Stage, step: Step) -> None:
 
 
 def writers(stage: Stage, step: Step) -> None:
-    """Stop every writer where it stands, or let them go on."""
-    if stage.crew is not None:
-        stage.crew.signal(signal.SIGSTOP if step.parameters["do"] == "pause" else signal.SIGCONT)
+    """Let no writer begin another write, or let them go on."""
+    if stage.crew is None:
+        return
+    if step.parameters["do"] == "pause":
+        stage.crew.pause()
+    else:
+        stage.crew.resume()
 
 
 def switchover(stage: Stage, step: Step) -> None:

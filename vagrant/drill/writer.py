@@ -2,7 +2,8 @@
 
 Runs as a program of its own, outside the cluster (through the virtual address) or inside a node (through the
 server's socket), so it imports nothing of hafailover. Its parameters, the password among them, arrive as one line
-of JSON on standard input; end of file there, or SIGTERM, stops it after the attempts in flight have ended.
+of JSON on standard input; after it, "pause" there holds back further attempts until "resume"; end of file, or SIGTERM, stops it
+after the attempts in flight have ended.
 
 Each attempt prints two lines of JSON: ``{"seq", "begin"}`` before the statement leaves, so that a writer killed
 with its node never leaves a row that nobody attempted, and ``{"seq", "end", "outcome", "server", "code", "error"}``.
@@ -29,6 +30,7 @@ from pymysql.constants import ER
 # Errors after which the row is certainly not there: the statement was rejected or rolled back as a whole.
 REFUSALS = frozenset((ER.OPTION_PREVENTS_STATEMENT, 1836, ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, ER.NO_SUCH_TABLE))
 _IDLE_CONNECTIONS = 2
+_WATCH = 0.5  # seconds
 if TYPE_CHECKING:
     _Connection = pymysql.connections.Connection[Any]
 
@@ -44,7 +46,7 @@ class Writer:
 
     ``parameters``: user, password, database, table, writer (the rows' name), first (first sequence number),
     interval, connect_timeout, read_timeout (seconds), workers, and either host and port or unix_socket. ``reconnect``
-    false: the first connection that breaks is the writer's end.
+    false: the first connection that breaks is the writer's end. ``paused``: begin so.
 
     One connection would stand still for a whole timeout whenever its server vanishes without a word, and the gap
     measured would be the timeout's. So up to ``workers`` attempts are in flight, each on a connection that was
@@ -61,6 +63,9 @@ class Writer:
         self._pool: list[_Borrowed] = []
         self._generation = 0
         self.stopped = threading.Event()
+        self.going = threading.Event()
+        if not parameters.get("paused"):
+            self.going.set()
 
     def run(self) -> None:
         """Write until ``stopped`` is set; return when the last attempt has ended."""
@@ -81,6 +86,8 @@ class Writer:
         # The lock is held while sleeping: one worker waits for the next tick, the others for it. Ticks that
         # passed while every worker was stuck are dropped; a burst afterwards would measure itself.
         with self._ticket:
+            while not (self.going.wait(_WATCH) or self.stopped.is_set()):
+                pass
             pause = self._due - time.monotonic()
             if pause > 0:
                 self.stopped.wait(pause)
@@ -179,9 +186,16 @@ def _say(record: dict[str, Any]) -> None:
 
 def _watch_input(writer: Writer) -> None:
     while not writer.stopped.is_set():
-        readable, _, _ = select.select([0], [], [], 0.5)
-        if readable and not os.read(0, 4096):
+        readable, _, _ = select.select([0], [], [], _WATCH)
+        if not readable:
+            continue
+        words = os.read(0, 4096).split()
+        if not words:
             writer.stopped.set()
+        elif words[-1] == b"pause":
+            writer.going.clear()
+        else:
+            writer.going.set()
 
 
 def main() -> None:
