@@ -126,6 +126,8 @@ def defaults_file(service: Service, node: Node) -> str:
         "relay_log": "mariadb-relay-bin",
         "expire_logs_days": 10,
         "slave_net_timeout": 6,
+        # A single applier pays two writes to the disk for each transaction; the primary's sessions share theirs, and leave it behind.
+        "slave_parallel_threads": 4,
         # Where a clone is built when the data directory is a mount point of its own: it is no schema.
         "ignore_db_dirs": ".hafailover",
     }

@@ -105,8 +105,7 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
     server.run("STOP SLAVE")
     server.run("SET GLOBAL gtid_strict_mode=ON")
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=ON")
-    # Catching up, it would need one write to the disk for each transaction; what is lost with the power comes again.
-    server.run("SET GLOBAL sync_relay_log=10000")
+    server.sync_relay_log(each=False)
     # An ex-primary's gtid_slave_pos stands where its reign began: what it holds is in its binary log.
     row = server.row("SELECT @@global.gtid_binlog_pos AS written, @@global.gtid_slave_pos AS applied")
     server.run("SET GLOBAL gtid_slave_pos=%s", gtid.latest(row["written"], row["applied"]))

@@ -161,10 +161,14 @@ class Connection:
         rows = self.rows("SELECT id FROM information_schema.processlist WHERE command = 'Binlog Dump'")
         return frozenset(int(row["id"]) for row in rows)
 
-    def keep_relay_log_synced(self) -> None:
-        """Have each received transaction on the disk, as a replica in sync must: it may be the only copy one day."""
-        if self.row("SELECT @@global.sync_relay_log AS v")["v"] != 1:
-            self.run("SET GLOBAL sync_relay_log=1")
+    def sync_relay_log(self, each: bool) -> None:
+        """Have each received transaction on the disk at once, as a replica in sync must: it may be the only copy one day; or not.
+
+        A replica that catches up cannot afford one write to the disk for each, and loses nothing: what is gone with the power comes again.
+        """
+        wanted = 1 if each else 10000
+        if self.row("SELECT @@global.sync_relay_log AS v")["v"] != wanted:
+            self.run("SET GLOBAL sync_relay_log=%s", wanted)
 
     def sql_thread(self) -> int:
         """Id of the replication's SQL thread, another one after each start; 0 when it does not run."""
