@@ -107,7 +107,10 @@ def _case(
         return Case(one.node, MAY_NOT, service.journal_error, rule, facts, "")
     node = status.node(one.node)
     if node is None or not node.online:
-        return Case(one.node, MAY_NOT, "it is not a member of this cluster now", rule, facts, f"bring {one.node} back")
+        away = "it is not a member of this cluster now"
+        if entry.epoch and entry.primary != one.node and one.node not in entry.sync:
+            away += f", and STALE at the latest since {clock(entry.at, status.at)}"
+        return Case(one.node, MAY_NOT, away, rule, facts, f"bring {one.node} back")
     if one.role not in UNPROMOTED_ROLES:
         return Case(one.node, MAY_NOT, f"its server is {one.role.lower()}", rule, facts, "hafailover status says why")
     refusal = _refusal(status, service, one, answers)
@@ -179,7 +182,8 @@ def _facts(
     published: Mapping[str, Mapping[str, str]],
 ) -> Iterator[str]:
     node = status.node(one.node)
-    yield f"Pacemaker: {node.words if node else 'not a node of this cluster'}; {one.role.lower()}{_pending(one)}, score {one.score}"
+    score = "no score" if one.score is None else f"score {one.score}"
+    yield f"Pacemaker: {node.words if node else 'not a node of this cluster'}; {one.role.lower()}{_pending(one)}, {score}"
     if answer is None or answer.error:
         yield f"server: not asked, {unasked}" if unasked else f"server: {answer.error if answer else 'not asked'}"
     else:
