@@ -6,6 +6,7 @@ import os
 
 from hafailover.agents import __version__, ocf
 from hafailover.agents.mariadb import (
+    decide,
     disk,
     events,
     held,
@@ -339,16 +340,23 @@ def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, er
 def promote(ctx: Context) -> int:
     """Open the server for writing if, and only if, it holds every acknowledged write."""
     unit, cluster = Unit(ctx), Cluster(ctx)
-    mark = held.read(ctx.instance)
-    if mark:
-        raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {mark.why}")
-    with _sentences(), sql.own(ctx) as server:
-        replica, process = server.replica(), unit.process()
-        if replica and process and replica.io == "No":
-            from hafailover.agents.mariadb import salvage  # a promotion in a hurry does not need it
+    try:
+        mark = held.read(ctx.instance)
+        if mark:
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {mark.why}")
+        with _sentences(), sql.own(ctx) as server:
+            replica, process = server.replica(), unit.process()
+            if replica and process and replica.io == "No":
+                from hafailover.agents.mariadb import salvage  # a promotion in a hurry does not need it
 
-            salvage.finish(ctx, cluster, server, process, cluster.journal())
-        return roles.promote(ctx, cluster, unit, server)
+                salvage.finish(ctx, cluster, server, process, cluster.journal())
+            return roles.promote(ctx, cluster, unit, server)
+    except ocf.OcfError:
+        # With its score kept, Pacemaker would demote whoever can serve and promote this one again at once, for ever: no monitor
+        # comes in between to find, say, its server dead. The next monitor of a healthy one restores the score.
+        with _sentences():
+            cluster.set_score(decide.SCORE_NEVER)
+        raise
 
 
 @agent.action("demote", timeout="60s")
