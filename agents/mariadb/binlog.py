@@ -65,6 +65,29 @@ def closed(index: str) -> bool:
     return not int.from_bytes(head[21:23], "little") & _IN_USE
 
 
+def cut_torn_end(index: str) -> str | None:
+    """Remove an event that was not written whole from the end of the last log of a server that was not closed; say so, or return None.
+
+    A full disk and a kill leave one. The server begins a new log and never removes it, and every replica that has to read the
+    old one stops there with error 1236. Nobody can have read or acknowledged half an event. Unreadable, OSError.
+    """
+    if closed(index):
+        return None
+    name = indexed(index)[-1]
+    end = len(_MAGIC)
+    for position, kind, _, length in _headers(name):
+        if kind == _START_ENCRYPTION:
+            raise Unreadable(f"{name} is encrypted")
+        end = position + length
+    torn = os.path.getsize(name) - end
+    if torn <= 0:
+        return None
+    with open(name, "r+b") as file:
+        file.truncate(end)
+        os.fsync(file.fileno())
+    return f"removed {torn} bytes of an event that was not written whole from the end of {name}"
+
+
 def transactions(names: Sequence[str]) -> Iterator[Transaction]:
     """The transactions in these files, which are one log, in their order; Unreadable, OSError."""
     begun: Transaction | None = None
@@ -98,8 +121,8 @@ def _ends(kind: int, body: bytes, standalone: bool) -> bool:
     return False
 
 
-def _events(name: str) -> Iterator[tuple[int, int, int, bytes]]:
-    """(position, kind, server id, the first bytes after the header) of each whole event; a torn one at the end is left out."""
+def _headers(name: str) -> Iterator[tuple[int, int, int, int]]:
+    """(position, kind, server id, length) of each whole event; a torn one at the end is left out."""
     with open(name, "rb", buffering=_CHUNK) as file:
         size = os.fstat(file.fileno()).st_size
         if file.read(len(_MAGIC)) != _MAGIC:
@@ -112,9 +135,17 @@ def _events(name: str) -> Iterator[tuple[int, int, int, bytes]]:
                 raise Unreadable(f"{name} is damaged at {position}")
             if position + length > size:
                 return
-            kind = header[4]
-            body = file.read(length - _HEADER) if kind in (_GTID, _QUERY) else b""
-            if not body:
-                file.seek(position + length)
-            yield position, kind, int.from_bytes(header[5:9], "little"), body
+            yield position, header[4], int.from_bytes(header[5:9], "little"), length
             position += length
+            file.seek(position)
+
+
+def _events(name: str) -> Iterator[tuple[int, int, int, bytes]]:
+    """(position, kind, server id, what comes after the header if it is needed) of each whole event."""
+    with open(name, "rb", buffering=_CHUNK) as file:
+        for position, kind, server, length in _headers(name):
+            body = b""
+            if kind in (_GTID, _QUERY):
+                file.seek(position + _HEADER)
+                body = file.read(length - _HEADER)
+            yield position, kind, server, body

@@ -85,6 +85,7 @@ def resume(ctx: Context, cluster: Cluster, unit: Unit, mark: held.Held) -> int:
             held.hold(ctx.instance, held.WAITING, _waiting(choice))
         return standby.not_promotable(ctx, cluster, _waiting(choice))
     _tell(ctx, choice)
+    _cut_torn_end(ctx, unit)
     process = unit.begin(choice.options)
     if process is None:
         return standby.not_promotable(ctx, cluster, mark.why)  # the next monitor looks again
@@ -125,6 +126,17 @@ def _tell(ctx: Context, choice: Recovery) -> None:
     ctx.event("start", f"starting mariadbd {' '.join(choice.options)}: {choice.reason}")
 
 
+def _cut_torn_end(ctx: Context, unit: Unit) -> None:
+    """Leave no half-written event in a log that replicas will have to read."""
+    try:
+        done = binlog.cut_torn_end(_binlog_index(ctx.params["config"], unit.datadir))
+    except (binlog.Unreadable, OSError) as error:
+        ctx.log("warning", f"the end of the binary log could not be looked at: {error}")
+    else:
+        if done:
+            ctx.event("start.torn-binlog", done)
+
+
 def _run(ctx: Context, unit: Unit, choice: Recovery) -> bool:
     """Start the server as chosen; True when it is ready, False when it still recovers.
 
@@ -132,6 +144,7 @@ def _run(ctx: Context, unit: Unit, choice: Recovery) -> bool:
     the primary finds what it holds too much.
     """
     _tell(ctx, choice)
+    _cut_torn_end(ctx, unit)
     begin = time.time()
     try:
         return unit.start(choice.options)
