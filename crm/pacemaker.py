@@ -114,6 +114,11 @@ class Pacemaker:
         except ValueError:
             raise PacemakerError(f"the promotion score of {resource} on {node} is {text!r}") from None
 
+    def being_promoted(self, resource: str) -> bool:
+        """Tell whether the cluster is promoting an instance of ``resource`` just now (it records an operation while it runs)."""
+        xpath = f"//lrm_resource[@id='{resource}']/lrm_rsc_op[@operation='promote'][@op-status='-1']"
+        return "<lrm_rsc_op " in self._tool(["cibadmin", "-Q", "-A", xpath], absent="")
+
     def set_score(self, resource: str, node: str, score: int) -> None:
         """Set the promotion score; it dies with the node."""
         self._tool(["crm_attribute", f"--promotion={resource}", "-N", node, "-l", "reboot", "-v", str(score)])

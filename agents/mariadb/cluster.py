@@ -243,6 +243,14 @@ class Cluster:
             self.pacemaker.refresh_attributes()
         return True
 
+    def able(self) -> tuple[str, ...]:
+        """The nodes that Pacemaker may promote, by their published scores, the best first."""
+        return able(self.pacemaker, self.resource)
+
+    def promotes(self) -> bool:
+        """Tell whether Pacemaker is promoting an instance just now."""
+        return self.pacemaker.being_promoted(self.resource)
+
     def hand_over(self, why: str) -> bool:
         """Give the primary's role to a replica that may have it; True when that is under way.
 
@@ -294,12 +302,16 @@ def _attribute_daemon() -> str:
     return f"{os.getppid()}"
 
 
+def able(pacemaker: Pacemaker, resource: str) -> tuple[str, ...]:
+    """The nodes that Pacemaker may promote, by their published scores, the best first."""
+    published = pacemaker.published(f"master-{resource}")
+    scores = {name: int(score) for name, score in published.items() if score.lstrip("+").isdigit()}
+    return tuple(sorted((name for name in scores if scores[name] > 0), key=lambda name: -scores[name]))
+
+
 def successor(pacemaker: Pacemaker, resource: str, node: str) -> str | None:
-    """The node that Pacemaker may promote instead of ``node``, by its published score, or None."""
-    scores = pacemaker.published(f"master-{resource}")
-    able = {name: int(score) for name, score in scores.items() if name != node and score.lstrip("+").isdigit()}
-    best = max(able, key=lambda name: able[name], default=None)
-    return best if best is not None and able[best] > 0 else None
+    """The node that Pacemaker may promote instead of ``node``, or None."""
+    return next((name for name in able(pacemaker, resource) if name != node), None)
 
 
 def give_up(pacemaker: Pacemaker, resource: str, node: str) -> str | None:

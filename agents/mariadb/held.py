@@ -8,6 +8,7 @@ fenced, for doing the right thing. The mark lies in /run: after a reboot everyth
 from __future__ import annotations
 
 import os
+import time
 
 from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.record import NamedTuple
@@ -17,10 +18,11 @@ CLONING = "cloning"
 
 
 class Held(NamedTuple):
-    """Why no server runs: ``kind`` is WAITING or CLONING, ``why`` a sentence for people."""
+    """Why no server runs: ``kind`` is WAITING or CLONING, ``why`` a sentence for people, ``since`` in seconds of the node's own clock."""
 
     kind: str
     why: str
+    since: float
 
 
 def _path(resource: str) -> str:
@@ -28,10 +30,12 @@ def _path(resource: str) -> str:
 
 
 def hold(resource: str, kind: str, why: str) -> None:
-    """Mark the instance as started without a server."""
+    """Mark the instance as started without a server; another reason of the same kind does not begin the wait anew."""
+    mark = read(resource)
+    since = mark.since if mark and mark.kind == kind else time.monotonic()
     os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
     with open(_path(resource) + ".new", "w") as file:
-        file.write(f"{kind} {why}")
+        file.write(f"{kind} {since:.1f} {why}")
     os.rename(_path(resource) + ".new", _path(resource))
 
 
@@ -39,10 +43,10 @@ def read(resource: str) -> Held | None:
     """The mark, or None when a server is expected to run."""
     try:
         with open(_path(resource)) as file:
-            kind, _, why = file.read().partition(" ")
+            kind, since, why = file.read().split(" ", 2)
     except FileNotFoundError:
         return None
-    return Held(kind, why)
+    return Held(kind, why, float(since))
 
 
 def release(resource: str) -> None:

@@ -22,7 +22,7 @@ class Facts(NamedTuple):
     node: this node. journal: as read from the CIB. promoted: the node that is promoted now, or "". version: of the server. closed: the
     server was shut down in order (its last binary log says so). lineage: whose history the data followed. reigning: this node
     became the primary of the journal's epoch and has not left the cluster since. absent: data nodes that may have been promoted without
-    this node's knowledge.
+    this node's knowledge. heirs: members recorded in sync that Pacemaker may promote, as long as it is worth waiting for that.
     """
 
     node: str
@@ -33,6 +33,7 @@ class Facts(NamedTuple):
     lineage: Lineage
     reigning: bool
     absent: tuple[str, ...]
+    heirs: tuple[str, ...] = ()
 
 
 class Recovery(NamedTuple):
@@ -55,8 +56,18 @@ def choose(facts: Facts) -> Recovery:
     if not journal.epoch:
         return _keep_all(facts, "no primary was ever recorded")
     if journal.primary == facts.node:
+        if facts.closed or not _truncates(facts.version):
+            return _keep_all(facts, "may hold the only copy")
+        if facts.heirs:
+            # A node that was fenced can be back before its successor is promoted; what it committed now would make it DIVERGED.
+            return Recovery(
+                (),
+                False,
+                "in sync and about to be promoted; only then can this server remove what nobody acknowledged",
+                facts.heirs,
+            )
         # Its own copy of the CIB counts only if nobody can have been promoted since: else its tail may have to go.
-        if facts.closed or facts.reigning or not facts.absent or not _truncates(facts.version):
+        if facts.reigning or not facts.absent:
             return _keep_all(facts, "may hold the only copy")
         missing = ", ".join(facts.absent)
         return Recovery(

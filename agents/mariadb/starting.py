@@ -19,6 +19,11 @@ from hafailover.crm.pacemaker import PacemakerError
 # What a server says that is to remove its tail and finds a transaction there that cannot be undone (InnoDB followed by MyISAM).
 _NOT_UNDONE = "Cannot truncate"
 
+# Seconds in which Pacemaker has surely begun to promote a replica in sync, unless something keeps it from doing so (a ban, say), and in
+# which a promotion that has begun is over.
+_ELECTION = 20.0
+_PROMOTION = 150.0
+
 
 def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
     """Start the server read-only, in the role that the journal gives it, and begin to replicate if somebody is promoted.
@@ -45,7 +50,7 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         # A new life of the server is in sync with nobody; a dead one's score would make it an heir.
         cluster.set_score(decide.SCORE_NEVER)
         entry = cluster.journal()
-        choice = recovery.choose(facts(ctx, cluster, unit, entry, ctx.notify.promoted))
+        choice = recovery.choose(facts(ctx, cluster, unit, entry, ctx.notify.promoted, 0))
         if choice.wait_for:
             held.hold(ctx.instance, held.WAITING, _waiting(choice))
             ctx.event("start.held", f"not recovering yet: {choice.reason}", waits_for=" ".join(choice.wait_for))
@@ -79,7 +84,8 @@ def resume(ctx: Context, cluster: Cluster, unit: Unit, mark: held.Held) -> int:
     In the background: recovery may take longer than the monitor or notification that found out.
     """
     promoted = (*ctx.notify.promoted, *ctx.notify.promote)
-    choice = recovery.choose(facts(ctx, cluster, unit, cluster.journal(), promoted))
+    waited = time.monotonic() - mark.since
+    choice = recovery.choose(facts(ctx, cluster, unit, cluster.journal(), promoted, waited))
     if choice.wait_for:
         if _waiting(choice) != mark.why:
             held.hold(ctx.instance, held.WAITING, _waiting(choice))
@@ -93,8 +99,13 @@ def resume(ctx: Context, cluster: Cluster, unit: Unit, mark: held.Held) -> int:
     return standby.not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
 
 
-def facts(ctx: Context, cluster: Cluster, unit: Unit, entry: Journal, promoted: tuple[str, ...]) -> Facts:
-    """Gather what :func:`recovery.choose` wants to know. ``promoted``: the nodes that Pacemaker names as promoted, or as just promoted."""
+def facts(
+    ctx: Context, cluster: Cluster, unit: Unit, entry: Journal, promoted: tuple[str, ...], waited: float
+) -> Facts:
+    """Gather what :func:`recovery.choose` wants to know.
+
+    ``promoted``: the nodes that Pacemaker names as promoted, or as just promoted. ``waited``: seconds since the start.
+    """
     others = [name for name in promoted if name not in (cluster.node, *ctx.notify.demote)]
     reigns = cluster.reigns()
     reigning = [
@@ -115,7 +126,16 @@ def facts(ctx: Context, cluster: Cluster, unit: Unit, entry: Journal, promoted: 
         lineage=lineage.read(unit.datadir),
         reigning=cluster.node in reigning,
         absent=absent,
+        heirs=_heirs(cluster, entry, joined, waited),
     )
+
+
+def _heirs(cluster: Cluster, entry: Journal, joined: frozenset[str], waited: float) -> tuple[str, ...]:
+    """The members recorded in sync that Pacemaker may promote; nobody when it has had the time to and does not."""
+    heirs = tuple(name for name in cluster.able() if name in entry.sync and name in joined and name != cluster.node)
+    if not heirs or waited < _ELECTION:
+        return heirs
+    return heirs if waited < _PROMOTION and cluster.promotes() else ()
 
 
 def _waiting(choice: Recovery) -> str:

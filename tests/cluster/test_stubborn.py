@@ -138,7 +138,8 @@ class Writer:
             '-e "INSERT INTO acked VALUES ($i)" 2>/dev/null && echo $i; sleep 0.05; done'
         )
         with self._ledger.open("w") as out:
-            self._process = lab.popen(lab.data_nodes[1], ["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=out)
+            # On a data node it would end with the node, when that is fenced.
+            self._process = lab.popen(lab.quorum_node or "", ["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=out)
 
     def acked(self) -> set[int]:
         return {int(line) for line in self._ledger.read_text().split()}

@@ -41,7 +41,7 @@ def outcome(lab: Lab, case: str, *arguments: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-ALL = [0, 1, 2, 3, 4]  # acknowledged, the last of them just before the primary died
+ALL = list(range(20))  # acknowledged, the last of them just before the primary died
 
 
 class TestAcknowledgedAndTruncated:
@@ -93,7 +93,9 @@ class TestRelayLog:
         seen = outcome(lab, "trap_3_promote", "receiving")
         assert (seen["applied before"], seen["guard used"]) == (0, 1)
         assert seen["primary"] == "two", "nothing stops the promotion"
-        assert seen["two"] == []
+        # Those that its parallel appliers had begun they may finish.
+        assert seen["two"] == ALL[: len(seen["two"])]
+        assert len(seen["two"]) < len(ALL) / 2
 
     def test_a_restart_applies_it(self, lab: Lab) -> None:
         seen = outcome(lab, "trap_3_restart", "")

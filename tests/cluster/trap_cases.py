@@ -28,7 +28,7 @@ from hafailover.agents.mariadb.sql import Connection, SqlError
 # The package shows the agent itself under its module's name.
 monitor = sys.modules["hafailover.agents.mariadb.agent"].monitor
 TRUNCATE, RECOVER_ALL = "--init-rpl-role=SLAVE", "--init-rpl-role=MASTER"
-ROWS = 5
+ROWS = 20
 NOBODY = ""
 
 

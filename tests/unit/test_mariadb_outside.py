@@ -54,7 +54,11 @@ def test_a_parameter_that_is_wrong_is_named():
 def test_a_held_instance_says_why_until_it_is_released():
     assert held.read("db") is None
     held.hold("db", held.WAITING, "waits for db2")
-    assert held.read("db") == held.Held("waiting", "waits for db2")
+    mark = held.read("db")
+    assert mark is not None
+    assert (mark.kind, mark.why) == ("waiting", "waits for db2")
+    held.hold("db", held.WAITING, "waits for db3")
+    assert held.read("db") == held.Held("waiting", "waits for db3", mark.since), "the same wait"
     held.release("db")
     held.release("db")
     assert held.read("db") is None

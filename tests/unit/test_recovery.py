@@ -39,6 +39,8 @@ def facts(lines: list[str]) -> recovery.Facts:
             known = known._replace(lineage=Lineage(int(rest.split()[0]), rest.split()[1]))
         elif word == "absent":
             known = known._replace(absent=tuple(rest.split()))
+        elif word == "heirs":
+            known = known._replace(heirs=tuple(rest.split()))
         elif line in ("closed", "reigning"):
             known = known._replace(**{line: True})
         else:

@@ -124,7 +124,9 @@ ACTIONS: Mapping[str, schema.Schema] = {
             "node": NODE,
             "as": schema.choice("Who: the client's account, or root.", ("client", "root"), default="client"),
             "statements": _lines("What each session does."),
-            "times": schema.number("How many sessions; a server that is full may refuse some.", 1, 10000, default=1),
+            "times": schema.number(
+                "How many sessions; those that a full server refuses come again until it has room.", 1, 10000, default=1
+            ),
         },
         ["node", "statements"],
     ),

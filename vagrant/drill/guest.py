@@ -2,8 +2,8 @@
 
 Runs as a program of its own inside a node, so it imports nothing of hafailover. Its parameters, the password among them, arrive as
 one line of JSON on standard input: user, password, unix_socket, statements (a list), times (how many sessions). It prints one line
-of JSON, {"open", "refused", "error"}, when every session has begun its last statement or could not be opened, and ends with its
-standard input.
+of JSON, {"open", "refused", "error"}, when every session has begun its last statement or could not be opened; those that were refused
+come again until they are let in, as an application's do. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import io
 import json
 import os
 import threading
+import time
 from typing import Any
 
 import pymysql
+
+_AGAIN = 0.1  # seconds between two attempts to get in
 
 
 class Guests:
@@ -29,20 +32,29 @@ class Guests:
 
     def arrive(self) -> dict[str, Any]:
         """Open every session, run all its statements but the last, and begin that one; return the counts."""
-        *first, last = self._parameters["statements"]
         for _ in range(int(self._parameters["times"])):
-            try:
-                session = self._connect()
-                with session.cursor() as cursor:
-                    for statement in first:
-                        cursor.execute(statement)
-            except pymysql.Error as error:
-                self._refused += 1
-                self._error = str(error)
-                continue
-            self._open.append(session)
-            threading.Thread(target=_be_busy, args=(session, last), daemon=True).start()
+            self._refused += not self._enter()
         return {"open": len(self._open), "refused": self._refused, "error": self._error}
+
+    def come_again(self) -> None:
+        """Let in, one after the other, those that were refused: whoever leaves a full server makes room for one of them."""
+        while self._refused:
+            time.sleep(_AGAIN)
+            self._refused -= self._enter()
+
+    def _enter(self) -> bool:
+        *first, last = self._parameters["statements"]
+        try:
+            session = self._connect()
+            with session.cursor() as cursor:
+                for statement in first:
+                    cursor.execute(statement)
+        except pymysql.Error as error:
+            self._error = str(error)
+            return False
+        self._open.append(session)
+        threading.Thread(target=_be_busy, args=(session, last), daemon=True).start()
+        return True
 
     def _connect(self) -> Any:
         where = self._parameters
@@ -64,8 +76,10 @@ def _be_busy(session: Any, statement: str) -> None:
 def main() -> None:
     """Read the parameters, open the sessions, keep them until standard input ends."""
     stream = io.FileIO(0, closefd=False)
-    answer = Guests(json.loads(stream.readline())).arrive()
+    guests = Guests(json.loads(stream.readline()))
+    answer = guests.arrive()
     os.write(1, (json.dumps(answer) + "\n").encode())
+    threading.Thread(target=guests.come_again, daemon=True).start()
     while stream.read(4096):
         pass
     os._exit(0)
