@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from hafailover.agents.mariadb import gtid, salvage
+from hafailover.agents.mariadb.decide import OLD_DATA
 from hafailover.crm.explain import MAY, PRIMARY, Explanation
 from hafailover.crm.status import Service, Status
 from hafailover.crm.status_database import UNPROMOTED_ROLES
@@ -46,7 +47,8 @@ def refusal(
     if able:
         return f"it is not needed: {' or '.join(able)} can be promoted without any loss, and Pacemaker will do that"
     last = service.instance(service.journal.primary)
-    if last and last.node != node and last.role in UNPROMOTED_ROLES and _online(status, last.node):
+    waits = last is not None and last.role in UNPROMOTED_ROLES and not last.reason.startswith(OLD_DATA)
+    if last and waits and last.node != node and _online(status, last.node):
         return (
             f"{last.node} was primary last and is back: wait for it (hafailover explain {last.node}). If it will never serve "
             f"again, take it out first: crm_attribute -N {last.node} -n standby -v on"

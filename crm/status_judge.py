@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hafailover.agents.mariadb.decide import DIVERGENCE_ERRORS
+from hafailover.agents.mariadb.decide import DIVERGENCE_ERRORS, OLD_DATA
 from hafailover.crm.status import (
     DEGRADED,
     DOWN,
@@ -127,6 +127,12 @@ def _no_primary(status: Status, service: Service) -> Problem:
         return Problem(DOWN, f"{service.name} has no primary", "a promotion is under way")
     away = ", ".join(node.name for node in status.nodes if node.name in service.nodes and not node.online)
     todo = f"bring back {away}" if away else ""
+    older = next((one.node for one in service.instances if one.reason.startswith(OLD_DATA)), "")
+    if older:
+        todo = (
+            f"crm node standby {older}, mount what belongs there, crm node online {older}; if those data are gone: "
+            "hafailover promote NODE --accept-data-loss --dry-run shows what each node would lose"
+        )
     if not status.managing:
         todo = "leave maintenance mode"
     why = "; ".join(f"{one.node}: {one.reason or one.standing}" for one in service.instances)

@@ -22,6 +22,7 @@ SCORE_REQUESTED = 1000  # a person asked for this node; Pacemaker moves the role
 SCORE_NEVER = -1000000
 
 OLDEST_SUPPORTED = (10, 5)
+OLD_DATA = "its data directory holds an older state"
 
 
 class Replica(NamedTuple):
@@ -159,7 +160,14 @@ def errant_gtids(state: str, applied: str) -> tuple[gtid.Gtid, ...]:
 
 
 def _last_primary_refusal(facts: Standing) -> str | None:
-    """The last primary returns: its own CIB copy counts only if nobody can have been promoted since."""
+    """The last primary returns: with the data it had, and its own CIB copy counts only if nobody can have been promoted since."""
+    lacks = gtid.missing(facts.journal.gtid, facts.state)
+    if lacks:
+        # An old copy lay under a mount point whose file system was not mounted after a reboot; so does a restored snapshot look.
+        return (
+            f"{OLD_DATA}: it lacks {gtid.text(lacks)}, with which it became primary of epoch {facts.journal.epoch}; "
+            "is the right file system mounted there?"
+        )
     if facts.reigns.get(facts.node) == facts.journal.epoch or facts.witnessed:
         return None
     absent = [name for name in facts.nodes if name not in facts.online]
@@ -194,10 +202,6 @@ def promotion_score(facts: Standing) -> tuple[int, str | None]:
     refusal = standing_refusal(facts)
     if refusal:
         return SCORE_NEVER, refusal
-    if facts.replica is not None and facts.journal.primary != facts.node:
-        refusal = broken_replication(facts.replica)
-        if refusal:
-            return SCORE_NEVER, refusal
     return (SCORE_LAST_PRIMARY if facts.journal.primary in ("", facts.node) else SCORE_IN_SYNC), None
 
 

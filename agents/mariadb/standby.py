@@ -65,7 +65,10 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
             wrong = replication.receive(ctx, cluster, server, entry.primary)
         else:
             state, seen = roles.state_and_replica(server)
-            wrong = decide.broken_replication(replica)
+            # What one in sync cannot receive any more nobody has acknowledged: barred for it, it would leave the role to a last
+            # primary that returned with older data, and therefore could send nothing.
+            received = _proved(cluster, unit, server, entry)
+            wrong = decide.broken_replication(replica._replace(io="Yes", io_errno=0) if received else replica)
             if cluster.has_several_replicas() and not replica.sql and replica.io != "No":
                 server.run("STOP SLAVE IO_THREAD")  # it would acknowledge commits that it cannot be promoted with
             own = _divergence(ctx, cluster, unit, server, entry, state, seen or replica)

@@ -55,7 +55,7 @@ def run(
             click.echo(f"hafailover: refused, things have changed meanwhile: {reason}", err=True)
             return ended("refused", REFUSED, reason)
     mine = answers.servers.get(node)
-    entry = record(local.run, service, node, mine.position if mine and not mine.error else service.journal.gtid)
+    entry = record(local.run, service, node, mine.position if mine and not mine.error else "")
     say(f"\nRecorded: {node} is the last primary, by decision, epoch {entry.epoch}. Now the cluster promotes it.")
     if await_promotion(local.run, service, node, timeout, lambda text: say(f"  {text}")):
         says = f"{node} is the primary of {service.name}. Other nodes with data of their own will not replicate: hafailover explain"

@@ -195,6 +195,39 @@ def test_a_recovery_that_outlasts_its_start_is_left_alone(lab: Lab) -> None:
     assert_same_rows(lab, rows(lab, first))
 
 
+def test_older_data_than_the_last_primary_had_are_not_served(lab: Lab) -> None:
+    """After its reboot the file system with the data is not mounted: an old copy under the mount point lacks most of them."""
+    replica = primary(lab)
+    last = other(lab, replica)
+    lab.exec(last, ["crm_standby", "-v", "on", "-N", last], check=True)
+    until("its server has ended", lambda: not servers(lab, last))
+    mount = (
+        "mkdir -p /root/data && mount -t tmpfs -o size=900m tmpfs /root/data && cp -a /var/lib/mysql/. /root/data/ && "
+        "mount --bind /root/data /var/lib/mysql && chown mysql:mysql /var/lib/mysql"
+    )
+    lab.exec(last, ["sh", "-c", mount], check=True)
+    lab.exec(last, ["crm_standby", "-D", "-N", last], check=True)
+    healthy(lab)
+    assert writing(lab, replica, 150).wait(60) == 0
+    lab.exec(last, ["hafailover", "promote", last, "--yes"], timeout=300, check=True)
+    lab.power_off(replica, hold=True)
+    held = rows(lab, last) | {151}
+    assert writing(lab, last, 151).wait(120) == 0, "only here"
+    lab.power_off(last, hold=True)
+    boot(lab, last, replica)
+
+    until("it says what is wrong", lambda: "older state" in standing(lab, replica, last))
+    for _ in range(10):
+        assert promoted(lab, replica) is None
+    said = lab.exec(replica, ["hafailover", "status"], timeout=60).stdout
+    assert "mount what belongs there" in said
+    assert 151 not in rows(lab, last)
+    done = lab.exec(replica, ["hafailover", "promote", replica, "--accept-data-loss", "--yes"], timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    healthy(lab)
+    assert_same_rows(lab, held - {151})
+
+
 def test_a_person_accepts_a_loss(lab: Lab) -> None:
     """The replica misses a row that the primary acknowledged alone, and holds others only in its relay log; the primary is gone."""
     first = primary(lab)

@@ -83,7 +83,9 @@ def standing(lines: list[str]) -> decide.Standing:
     if known["incarnation"] is None:
         known["incarnation"] = "b.2.2"
     if known["state"] is None:
-        known["state"] = known["replica"].applied if known["replica"] else ""
+        # The last primary has what it opened with, if nothing else is said.
+        own = known["journal"].gtid if known["journal"].primary == known["node"] else ""
+        known["state"] = known["replica"].applied if known["replica"] else own
     return decide.Standing(**known)
 
 
