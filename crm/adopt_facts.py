@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hafailover.agents.mariadb import adopted, gtid, replication, sql
-from hafailover.agents.mariadb.agent import agent
+from hafailover.agents.mariadb.declaration import agent
 from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError

@@ -60,6 +60,6 @@ def environment(resource: str) -> Mapping[str, str]:
 
 def context(resource: str, action: str, timeout: float) -> Context:
     """A context of ``resource`` as Pacemaker would make it, ``timeout`` seconds before its deadline; OcfError."""
-    from hafailover.agents.mariadb.agent import agent
+    from hafailover.agents.mariadb.declaration import agent
 
     return agent.context(action, environment(resource), timeout)

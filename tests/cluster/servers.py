@@ -24,8 +24,8 @@ package.__path__ = [str(CHECKOUT)]
 
 from hafailover.agents.mariadb import cluster as clusters  # noqa: E402
 from hafailover.agents.mariadb import gtid, held, journal, life, roles, semisync, sql, standby, starting  # noqa: E402
-from hafailover.agents.mariadb.agent import agent  # noqa: E402
 from hafailover.agents.mariadb.cluster import Cluster, now  # noqa: E402
+from hafailover.agents.mariadb.declaration import agent  # noqa: E402
 from hafailover.agents.mariadb.server import RUN_DIR, Unit  # noqa: E402
 from hafailover.agents.mariadb.sql import Connection, SqlError  # noqa: E402
 from hafailover.crm.pacemaker import Pacemaker, View  # noqa: E402

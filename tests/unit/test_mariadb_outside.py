@@ -4,7 +4,7 @@ import stat
 
 import pytest
 from hafailover.agents.mariadb import held, outside
-from hafailover.agents.mariadb.agent import agent
+from hafailover.agents.mariadb.declaration import agent
 from hafailover.agents.ocf import OcfError
 
 ENVIRON = {

@@ -262,7 +262,7 @@ def test_stop_ends_an_announcer_that_does_not_answer(nodes: dict[str, Node], age
     (pid,) = node.processes()
     os.kill(int(pid), signal.SIGSTOP)
     assert vip(node, "stop").returncode == 0
-    wait_until(lambda: node.processes() == [], seconds=2)
+    wait_until(lambda: node.processes() == [], seconds=30)
 
 
 def test_without_privileges_it_says_so(nodes: dict[str, Node], agent: Path) -> None:
