@@ -49,16 +49,16 @@ def command(
     """
     if os.geteuid() != 0:
         raise HafailoverError("rejoin must be run as root: it reads the replication account")
-    if not (yes or dry_run) and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "there is no terminal to ask on: add --yes to go ahead without being asked, or --dry-run to look"
-        )
     if clone and discard_old:
         raise UsageError("--clone and --discard-old are two steps: first one, then the other")
     try:
         service = choose_service(read(gather(local.run)), node, service_name)
     except ClusterDown as error:
         raise HafailoverError(f"{error}: run it on another node of the cluster") from None
+    if not (yes or dry_run) and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "there is no terminal to ask on: add --yes to go ahead without being asked, or --dry-run to look"
+        )
     login, wrong = switchover_facts.credentials(service)
     if login is None:
         raise HafailoverError(f"{wrong}; run it on a data node of {service.name}")

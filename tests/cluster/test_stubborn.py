@@ -1,4 +1,4 @@
-"""What stands in the way of a switchover or a failover on a real pair: locks, long work, privileged writers, full disks, no connections.
+"""What stands in the way of a switchover or a failover on a real pair: locks, long work, privileged writers, no connections.
 
 Every case ends with the same proof: one primary, both servers hold the same rows, and none that a client saw acknowledged is missing.
 """
@@ -7,188 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable
 
 import pytest
-from hafailover.crm import topology as topologies
-from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
+from pair import UNIT, healthy, other, status, until
+from stubborn import RUNS, Writer, ask, end, events, make, primary, promoted, prove, reason, session, sql, switchover
 
 NAME = "stubborntest"
-UNIT = "hafailover-mariadb-db.service"
-PATIENCE = 180.0  # seconds; generous, so that a slow machine fails no test
 CONNECTIONS = 40
-ADDRESS = "10.77.0.100"
-SCHEMA = """
-CREATE DATABASE proof;
-CREATE TABLE proof.acked (id INT PRIMARY KEY);
-CREATE TABLE proof.other (id INT AUTO_INCREMENT PRIMARY KEY, who VARCHAR(60));
-CREATE TABLE proof.bulk (id BIGINT PRIMARY KEY, t VARCHAR(200));
-CREATE TABLE proof.wide ENGINE=InnoDB AS SELECT seq AS id, REPEAT('x', 100) AS t FROM proof.seq_1_to_400000;
-CREATE USER app@'%' IDENTIFIED BY '';
-GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, LOCK TABLES, EVENT ON proof.* TO app@'%';
-"""
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    file = tmp_path_factory.mktemp("stubborn") / "stubborn.yml"
-    options = f"options: {{event_scheduler: ON, max_connections: {CONNECTIONS}}}"
-    file.write_text(Path(DEFAULT_TOPOLOGY).read_text().replace("type: mariadb}", f"type: mariadb, {options}}}"))
-    Lab.down(NAME)
+    options = f", options: {{event_scheduler: ON, max_connections: {CONNECTIONS}}}"
     try:
-        made = Lab.up(NAME, topologies.load(file))
-        healthy(made)
-        sql(made, primary(made), SCHEMA)
-        yield made
+        yield make(NAME, tmp_path_factory.mktemp("stubborn"), options)
     finally:
         Lab.down(NAME)
-
-
-def until(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Poll until ``check`` returns something true, and return it."""
-    end = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.3)
-
-
-def status(lab: Lab, node: str) -> dict[str, Any]:
-    done = lab.exec(node, ["hafailover", "status", "-o", "json"], timeout=60)
-    return json.loads(done.stdout) if done.stdout else {"healthy": False, "services": []}
-
-
-def healthy(lab: Lab) -> None:
-    until("the cluster is healthy", lambda: status(lab, lab.data_nodes[0])["healthy"])
-
-
-def primary(lab: Lab) -> str:
-    return str(until("there is a primary", lambda: promoted(lab, lab.data_nodes[0])))
-
-
-def promoted(lab: Lab, seen_from: str) -> str | None:
-    services = status(lab, seen_from).get("services", [])
-    return services[0]["primary"] if services else None
-
-
-def other(lab: Lab, node: str) -> str:
-    return next(name for name in lab.data_nodes if name != node)
-
-
-def sql(lab: Lab, node: str, statement: str, timeout: float = 120) -> str:
-    done = lab.exec(
-        node, ["mariadb", "-N", "-B", "proof" if "CREATE DATABASE" not in statement else "mysql"], timeout, statement
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def ask(lab: Lab, node: str, question: str) -> str:
-    """The answer, or "" from a server that gives none now."""
-    done = lab.exec(node, ["mariadb", "-N", "-B", "proof"], timeout=60, input=question)
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def events(lab: Lab, node: str, since: float, name: str) -> list[str]:
-    """What the agent recorded under ``name``."""
-    return [record["MESSAGE"] for record in lab.journal(node, since, [f"HAFAILOVER_EVENT={name}"])]
-
-
-@contextlib.contextmanager
-def session(lab: Lab, node: str, statements: str, user: str = "app") -> Iterator[subprocess.Popen[str]]:
-    """A client that has been sent ``statements`` and stays connected."""
-    argv = ["mariadb", "--unbuffered", "--force", "-N", "-B", f"--user={user}", "proof"]
-    client = lab.popen(
-        node, argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
-    )
-    try:
-        assert client.stdin is not None
-        client.stdin.write(statements + "\n")
-        client.stdin.flush()
-        yield client
-    finally:
-        end(client)
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
-
-
-class Writer:
-    """Inserts rows through the address, one after the other; ``acked`` are those whose insert was answered."""
-
-    def __init__(self, lab: Lab, directory: Path) -> None:
-        self._ledger = directory / "acked"
-        first = int(sql(lab, primary(lab), "SELECT COALESCE(MAX(id), 0) + 1000 FROM acked"))
-        script = (
-            f"i={first}; while :; do i=$((i+1)); timeout 20 mariadb --connect-timeout=2 -h {ADDRESS} -u app proof "
-            '-e "INSERT INTO acked VALUES ($i)" 2>/dev/null && echo $i; sleep 0.05; done'
-        )
-        with self._ledger.open("w") as out:
-            # On a data node it would end with the node, when that is fenced.
-            self._process = lab.popen(lab.quorum_node or "", ["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=out)
-
-    def acked(self) -> set[int]:
-        return {int(line) for line in self._ledger.read_text().split()}
-
-    def progress(self) -> None:
-        """Wait until writes are answered again."""
-        before = len(self.acked())
-        until("writes are answered", lambda: len(self.acked()) > before + 3)
-
-    def close(self) -> None:
-        end(self._process)
-
-
-@pytest.fixture
-def writer(lab: Lab, tmp_path: Path) -> Iterator[Writer]:
-    healthy(lab)
-    made = Writer(lab, tmp_path)
-    try:
-        made.progress()
-        yield made
-    finally:
-        made.close()
-
-
-def prove(lab: Lab, writer: Writer) -> None:
-    """Nothing acknowledged is missing, and both servers hold the same."""
-    writer.progress()
-    writer.close()
-    healthy(lab)
-    position = sql(lab, primary(lab), "SELECT @@gtid_binlog_pos")
-    assert sql(lab, other(lab, primary(lab)), f"SELECT MASTER_GTID_WAIT('{position}', 120)") == "0"
-    found = [contents(lab, node) for node in lab.data_nodes]
-    assert found[0] == found[1]
-    assert writer.acked() <= {int(word) for word in sql(lab, primary(lab), "SELECT id FROM acked").split()}
-
-
-def contents(lab: Lab, node: str) -> str:
-    tables = sql(
-        lab, node, "SELECT table_name FROM information_schema.tables WHERE table_schema='proof' ORDER BY 1"
-    ).split()
-    return sql(lab, node, f"CHECKSUM TABLE {', '.join(tables)} EXTENDED; XA RECOVER")
-
-
-def switchover(lab: Lab, target: str) -> dict[str, Any]:
-    argv = ["hafailover", "promote", target, "--yes", "-o", "json", "--accept", "lag", "--accept", "failures"]
-    done = lab.exec(target, argv, timeout=300)
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 @dataclass(frozen=True)
@@ -201,7 +41,6 @@ class Blocker:
     user: str = "app"
 
 
-RUNS = "SELECT 1 FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND info LIKE '{}%' LIMIT 1"
 IDLE = "SELECT 1 FROM information_schema.processlist WHERE user = '{}' AND command = 'Sleep' AND db = 'proof' AND time >= 1 LIMIT 1"
 LOOP = (
     "DELIMITER //\nBEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; "
@@ -284,11 +123,6 @@ def test_a_privileged_writer_that_reconnects_at_once(lab: Lab, writer: Writer) -
 
 def opened(lab: Lab, node: str) -> bool:
     return ask(lab, node, "SELECT @@read_only") == "0"
-
-
-def reason(lab: Lab, node: str) -> str:
-    instances = status(lab, node)["services"][0]["instances"]
-    return next(str(one["reason"]) for one in instances if one["node"] == node)
 
 
 def repair(lab: Lab, node: str) -> None:
@@ -452,92 +286,3 @@ def ticks_on(lab: Lab, node: str) -> None:
     # The first of them may be the old primary's last, replicated; after that there is none but this server's.
     begin = sql(lab, node, f"SELECT MIN(id) FROM ticks WHERE id > {newest} AND server = {own}")
     assert sql(lab, node, f"SELECT DISTINCT server FROM ticks WHERE id > {begin}") == own
-
-
-def test_a_server_that_survives_sigkill(lab: Lab, writer: Writer) -> None:
-    """A thread hangs in the kernel: the peer serves at once, for a killed server answers nobody, and the node is fenced."""
-    old = primary(lab)
-    heir = other(lab, old)
-    since = time.time() - 1
-    lab.exec(old, ["mkdir", "-p", "/root/hanging"], check=True)
-    lab.exec(old, ["chmod", "755", "/root"], check=True)
-    program = (Path(__file__).parent / "programs" / "hanging_disk.py").read_text()
-    lab.exec(old, ["tee", "/root/hanging.py"], input=program, check=True)
-    disk = lab.popen(old, ["python3", "/root/hanging.py", "/root/hanging"], stdin=subprocess.DEVNULL)
-    try:
-        until("it is mounted", lambda: lab.exec(old, ["mountpoint", "-q", "/root/hanging"]).returncode == 0)
-        with session(lab, old, "SELECT LOAD_FILE('/root/hanging/hang');", "root"):
-            until("a thread reads", lambda: ask(lab, old, RUNS.format("SELECT LOAD_FILE")))
-            argv = ["hafailover", "promote", heir, "--yes", "-o", "json"]
-            lab.exec(heir, argv, timeout=300)
-        assert promoted(lab, heir) == heir
-        until("the node is fenced", lambda: any(node == old and at > since for at, node, _ in lab.fence_log()))
-        assert events(lab, old, since, "stuck")
-        said = [record["MESSAGE"] for record in lab.journal(old, since) if "survives SIGKILL" in record["MESSAGE"]]
-        assert said, "the reason is told"
-    finally:
-        end(disk)
-        lab.power_on(old)
-    lab.await_boot(old)
-    prove(lab, writer)
-
-
-def test_a_full_disk_moves_the_primary(lab: Lab, writer: Writer) -> None:
-    """The server answers every SELECT and no commit; its role moves to a replica with space, and it comes back when there is some."""
-    for node in (other(lab, primary(lab)), primary(lab)):
-        small_disk(lab, node)
-    old = primary(lab)
-    heir = other(lab, old)
-    writer.progress()
-    since = time.time() - 1
-    fill(lab, old)
-    until("the replica has taken over", lambda: promoted(lab, heir) == heir)
-    assert "disk is full" in events(lab, old, since, "hand-over")[0]
-    writer.progress()
-    fill(lab, heir)  # now both are full: nothing may move
-    until("it is reported", lambda: "disk is full" in failed_actions(lab, heir))
-    for _ in range(10):
-        assert promoted(lab, heir) == heir
-        time.sleep(0.5)
-    free(lab, heir)
-    free(lab, old)
-    lab.exec(heir, ["crm_resource", "--cleanup", "-r", "db"], timeout=60)
-    prove(lab, writer)
-
-
-def test_a_full_disk_of_a_replica_bars_it(lab: Lab, writer: Writer) -> None:
-    first = primary(lab)
-    replica = other(lab, first)
-    fill(lab, replica)
-    try:
-        until("it is barred", lambda: "disk is full" in reason(lab, replica))
-        writer.progress()
-        assert promoted(lab, first) == first
-    finally:
-        free(lab, replica)
-    prove(lab, writer)
-
-
-def failed_actions(lab: Lab, node: str) -> str:
-    return lab.exec(node, ["crm_mon", "-1"], timeout=30).stdout
-
-
-def small_disk(lab: Lab, node: str) -> None:
-    """Put the data directory on a file system that can be filled without filling this machine."""
-    lab.exec(node, ["crm_standby", "-v", "on", "-N", node], check=True)
-    until(f"the server on {node} has ended", lambda: lab.exec(node, ["pgrep", "-x", "mariadbd"]).returncode == 1)
-    script = (
-        "mkdir -p /root/small && mount -t tmpfs -o size=900m tmpfs /root/small && cp -a /var/lib/mysql/. /root/small/ && "
-        "mount --bind /root/small /var/lib/mysql && chown mysql:mysql /var/lib/mysql"
-    )
-    lab.exec(node, ["sh", "-c", script], check=True)
-    lab.exec(node, ["crm_standby", "-D", "-N", node], check=True)
-    healthy(lab)
-
-
-def fill(lab: Lab, node: str) -> None:
-    lab.exec(node, ["sh", "-c", "dd if=/dev/zero of=/var/lib/mysql/filling bs=64k 2>/dev/null; sync"])
-
-
-def free(lab: Lab, node: str) -> None:
-    lab.exec(node, ["rm", "-f", "/var/lib/mysql/filling"], check=True)

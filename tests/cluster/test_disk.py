@@ -1,0 +1,115 @@
+"""What disks do to a real pair: one hangs in the kernel, one is full.
+
+Every case ends with the same proof: one primary, both servers hold the same rows, and none that a client saw acknowledged is missing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hafailover.vagrant.lab import Lab
+from pair import healthy, other, until
+from stubborn import RUNS, Writer, ask, end, events, make, primary, promoted, prove, reason, session
+
+NAME = "disktest"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    try:
+        yield make(NAME, tmp_path_factory.mktemp("disk"), "")
+    finally:
+        Lab.down(NAME)
+
+
+def test_a_server_that_survives_sigkill(lab: Lab, writer: Writer) -> None:
+    """A thread hangs in the kernel: the peer serves at once, for a killed server answers nobody, and the node is fenced."""
+    old = primary(lab)
+    heir = other(lab, old)
+    since = time.time() - 1
+    lab.exec(old, ["mkdir", "-p", "/root/hanging"], check=True)
+    lab.exec(old, ["chmod", "755", "/root"], check=True)
+    program = (Path(__file__).parent / "programs" / "hanging_disk.py").read_text()
+    lab.exec(old, ["tee", "/root/hanging.py"], input=program, check=True)
+    disk = lab.popen(old, ["python3", "/root/hanging.py", "/root/hanging"], stdin=subprocess.DEVNULL)
+    try:
+        until("it is mounted", lambda: lab.exec(old, ["mountpoint", "-q", "/root/hanging"]).returncode == 0)
+        with session(lab, old, "SELECT LOAD_FILE('/root/hanging/hang');", "root"):
+            until("a thread reads", lambda: ask(lab, old, RUNS.format("SELECT LOAD_FILE")))
+            argv = ["hafailover", "promote", heir, "--yes", "-o", "json"]
+            lab.exec(heir, argv, timeout=300)
+        assert promoted(lab, heir) == heir
+        until("the node is fenced", lambda: any(node == old and at > since for at, node, _ in lab.fence_log()))
+        assert events(lab, old, since, "stuck")
+        said = [record["MESSAGE"] for record in lab.journal(old, since) if "survives SIGKILL" in record["MESSAGE"]]
+        assert said, "the reason is told"
+    finally:
+        end(disk)
+        lab.power_on(old)
+    lab.await_boot(old)
+    prove(lab, writer)
+
+
+def test_a_full_disk_moves_the_primary(lab: Lab, writer: Writer) -> None:
+    """The server answers every SELECT and no commit; its role moves to a replica with space, and it comes back when there is some."""
+    for node in (other(lab, primary(lab)), primary(lab)):
+        small_disk(lab, node)
+    old = primary(lab)
+    heir = other(lab, old)
+    writer.progress()
+    since = time.time() - 1
+    fill(lab, old)
+    until("the replica has taken over", lambda: promoted(lab, heir) == heir)
+    assert "disk is full" in events(lab, old, since, "hand-over")[0]
+    writer.progress()
+    fill(lab, heir)  # now both are full: nothing may move
+    until("it is reported", lambda: "disk is full" in failed_actions(lab, heir))
+    for _ in range(10):
+        assert promoted(lab, heir) == heir
+        time.sleep(0.5)
+    free(lab, heir)
+    free(lab, old)
+    lab.exec(heir, ["crm_resource", "--cleanup", "-r", "db"], timeout=60)
+    prove(lab, writer)
+
+
+def test_a_full_disk_of_a_replica_bars_it(lab: Lab, writer: Writer) -> None:
+    first = primary(lab)
+    replica = other(lab, first)
+    fill(lab, replica)
+    try:
+        until("it is barred", lambda: "disk is full" in reason(lab, replica))
+        writer.progress()
+        assert promoted(lab, first) == first
+    finally:
+        free(lab, replica)
+    prove(lab, writer)
+
+
+def failed_actions(lab: Lab, node: str) -> str:
+    return lab.exec(node, ["crm_mon", "-1"], timeout=30).stdout
+
+
+def small_disk(lab: Lab, node: str) -> None:
+    """Put the data directory on a file system that can be filled without filling this machine."""
+    lab.exec(node, ["crm_standby", "-v", "on", "-N", node], check=True)
+    until(f"the server on {node} has ended", lambda: lab.exec(node, ["pgrep", "-x", "mariadbd"]).returncode == 1)
+    script = (
+        "mkdir -p /root/small && mount -t tmpfs -o size=900m tmpfs /root/small && cp -a /var/lib/mysql/. /root/small/ && "
+        "mount --bind /root/small /var/lib/mysql && chown mysql:mysql /var/lib/mysql"
+    )
+    lab.exec(node, ["sh", "-c", script], check=True)
+    lab.exec(node, ["crm_standby", "-D", "-N", node], check=True)
+    healthy(lab)
+
+
+def fill(lab: Lab, node: str) -> None:
+    lab.exec(node, ["sh", "-c", "dd if=/dev/zero of=/var/lib/mysql/filling bs=64k 2>/dev/null; sync"])
+
+
+def free(lab: Lab, node: str) -> None:
+    lab.exec(node, ["rm", "-f", "/var/lib/mysql/filling"], check=True)
