@@ -6,7 +6,19 @@ import os
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import binlog, blank, cloning, decide, held, life, lineage, recovery, sql, standby
+from hafailover.agents.mariadb import (
+    binlog,
+    blank,
+    cloning,
+    decide,
+    held,
+    life,
+    lineage,
+    mounts,
+    recovery,
+    sql,
+    standby,
+)
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
@@ -38,6 +50,11 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
             ocf.ERR_GENERIC,
             f"mariadbd {process.pid} already runs on {unit.datadir} outside the cluster: take it over with hafailover adopt, "
             "or stop it with systemctl disable --now mariadb",
+        )
+    point = mounts.missing(unit.datadir) if process is None else None
+    if point:
+        raise ocf.OcfError(
+            ocf.ERR_GENERIC, f"nothing is mounted on {point}, where {unit.datadir} belongs: mount {point}"
         )
     settled = unit.settled()
     process = unit.process()
