@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
@@ -253,7 +254,7 @@ def _failures(mon: Element, cib: Element) -> Iterator[Failure]:
             task=task,
             rc=int(failure.get("exitcode", "1")),
             status=failure.get("status", ""),
-            reason=failure.get("exitreason", "").strip(),
+            reason=html.unescape(failure.get("exitreason", "")).strip(),  # Pacemaker 2.1 escapes it twice
             at=at if at is not None else moment(failure.get("last-rc-change", "")),
             lasting=lasting,
             fails=fails,

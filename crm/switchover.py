@@ -222,6 +222,7 @@ def standing(status: Status, service: Service, one: Instance, answers: Answers) 
     # must be reached. Whether that replica can be heard at all does.
     heard = service.nodes if answers.unasked else [name for name, said in answers.servers.items() if not said.error]
     online = frozenset(node.name for node in status.nodes if node.online)
+    unheard = service.journal.gtid if service.journal.primary == one.node else ""  # nothing is known against it
     return Standing(
         node=one.node,
         nodes=tuple(service.nodes),
@@ -232,7 +233,7 @@ def standing(status: Status, service: Service, one: Instance, answers: Answers) 
         reigns=service.reigns,
         lives={instance.node: instance.incarnation for instance in service.instances},
         replica=answer.replica if answer and not answer.error else working,
-        state=answer.state if answer and not answer.error else "",
+        state=answer.state if answer and not answer.error else unheard,
         positions=dict.fromkeys(heard, ""),
     )
 

@@ -191,11 +191,11 @@ class _Talk:
 
     def refuse_if(self, case: _Case, node: str) -> None:
         """End with REFUSED when a check stands in the way."""
-        number = len(refused(case.checks))
-        if number:
+        against = refused(case.checks)
+        if against:
             self.result(case.service, node, "refused", REFUSED, case.checks, case.planned)
-            stand = "checks stand" if number > 1 else "check stands"
-            click.echo(f"hafailover: refused, nothing was changed: {number} {stand} in the way", err=True)
+            why = against[0].says if len(against) == 1 else f"{len(against)} checks stand in the way"
+            click.echo(f"hafailover: refused, nothing was changed: {why}", err=True)
             sys.exit(REFUSED)
 
 

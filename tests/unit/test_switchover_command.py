@@ -115,7 +115,7 @@ def test_refused(cluster, capsys):
     code, out, err = call(capsys, "promote", "db2", "--yes")
     assert code == 3
     assert "REFUSED   its own agent bars db2: the SQL thread stopped" in out
-    assert err == "hafailover: refused, nothing was changed: 1 check stands in the way\n"
+    assert err.startswith("hafailover: refused, nothing was changed: its own agent bars db2: the SQL thread stopped")
     assert cluster.performed == []
 
 
@@ -165,7 +165,7 @@ def test_what_changed_while_it_was_asking_is_noticed(cluster, capsys, monkeypatc
     code, out, err = call(capsys, "promote", "db2")
     assert code == 3
     assert "Things have changed since they were shown" in out
-    assert "1 check stands in the way" in err
+    assert "nothing was changed: its own agent bars db2" in err
     cluster.record, changed = "healthy", "killed-and-back"  # there db2 is the primary
     code, out, _ = call(capsys, "promote", "db2")
     assert code == 3

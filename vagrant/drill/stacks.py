@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Protocol
 
-from hafailover.crm.errors import HafailoverError
+from hafailover.crm.errors import REFUSED, HafailoverError
 from hafailover.vagrant import host
 from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
 
 _SETTLED_WITHIN = 20.0
+_ASK_AGAIN = (
+    20.0  # seconds in which a switchover that was refused, over a replica's lag for example, is asked for again
+)
 
 
 class Stack(Protocol):
@@ -61,8 +65,13 @@ class Hafailover:
         """Nothing to do."""
 
     def switchover(self, lab: Lab, target: Target, node: str, within: float) -> None:
-        """Run ``hafailover promote`` on the next primary."""
-        done = lab.exec(node, ["hafailover", "promote", node, "--yes"], timeout=within)
+        """Run ``hafailover promote`` on the next primary; a refusal changes nothing, and a person would ask again a little later."""
+        end = time.monotonic() + min(within, _ASK_AGAIN)
+        while True:
+            done = lab.exec(node, ["hafailover", "promote", node, "--yes"], timeout=within)
+            if done.returncode != REFUSED or time.monotonic() > end:
+                break
+            time.sleep(1)
         if done.returncode != 0:
             said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
             raise HafailoverError(f"hafailover promote {node}: exit code {done.returncode}: {said}")
