@@ -104,7 +104,7 @@ NOT_SHOWN = (
     Bug(
         ("first primary by data",),
         (LOST,),
-        _pair(start="first"),
+        _pair(start="first", writes=2),
         "the first of the topology is made primary, whoever has the data",
     ),
     Bug(("admin_epoch",), (LOST,), _pair("off", "off"), "an older copy of the CIB wins"),

@@ -72,7 +72,7 @@ def components(world: World) -> set[int]:
 
 
 def _membership(setup: Setup, world: World) -> Iterator[Step]:
-    together = "a minority forgets first" in setup.with_
+    together = "a minority forgets first" in setup.assume
     late = [mask for mask in sorted(components(world)) if _unseen(setup, world, mask)]
     for mask in late if not together else late[:1]:
         new = world
@@ -124,7 +124,7 @@ def _notice(setup: Setup, world: World, mask: int) -> World:
     for number in each(mask):
         node = world.nodes[number]
         joined = sum(1 << o for o in each(node.joined & mask) if world.nodes[o].joined >> number & 1)
-        if "a minority forgets first" in setup.with_ and quorate and not node.quorate and node.role != w.STOPPED:
+        if "a minority forgets first" in setup.assume and quorate and not node.quorate and node.role != w.STOPPED:
             node = crashed(node)._replace(role=w.STOPPED)
         new = new.put(
             number,

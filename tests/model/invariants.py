@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hafailover.agents.mariadb import decide
+
 from model import world as w
 from model.world import NAMES, World, each
 
@@ -83,6 +85,10 @@ def well(world: World) -> bool:
 def for_a_person(world: World) -> str | None:
     """Which node's data differ so that a person (or a clone) must settle it, or None."""
     found = [
-        NAMES[number] for number, node in enumerate(world.nodes) if node.diverged or "Wrong" in (node.io, node.sql)
+        NAMES[number]
+        for number, node in enumerate(world.nodes)
+        if node.diverged
+        or "Wrong" in (node.io, node.sql)
+        or (node.source >= 0 and decide.errant(w.state(node.log, node.applied), w.gtid_text(node.applied)))
     ]
     return "+".join(found) or None

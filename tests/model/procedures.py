@@ -119,7 +119,7 @@ def _begin_regain(setup: Setup, world: World, number: int, node: Node) -> Iterat
                 f"{name} looks whether {peer} is in sync",
                 world.put(number, node._replace(doing=("regain", "sample", seen, None, (*extra, False)))),
             )
-        elif not rules.regain_refusal(world, other, life, ""):
+        elif not rules.regain_refusal(setup, world, number, other, life, ""):
             doing = ("regain", "sample", seen, None, (*extra, True))
             says = f"{name} begins to wait for acknowledgements"
             if "wait before the sample" in setup.without:
@@ -150,7 +150,7 @@ def _regain(setup: Setup, world: World, number: int, node: Node) -> Iterator[Ste
         )
         return
     answers = w.linked(world, number, other) and world.nodes[other].server != w.DOWN
-    refusal = rules.regain_refusal(world, other, life, sampled) if answers else "does not answer"
+    refusal = rules.regain_refusal(setup, world, number, other, life, sampled) if answers else "does not answer"
     if not refusal:
         entry = w.text(w.journal(base).regained(dict(lives), 0))
         yield Step(
@@ -230,7 +230,7 @@ def _pacemaker(setup: Setup, world: World, number: int, node: Node) -> Iterator[
     if node.server == w.DOWN:
         if node.role == w.PROMOTED:
             yield Step(f"Pacemaker demotes the dead {name}", world.put(number, node._replace(role=w.UNPROMOTED)))
-        elif not busy:
+        elif not busy and not any(peer.inbox for peer in peers):  # a start takes longer than a message
             yield from _start(setup, world, number, node)
         return
     if node.server == w.READ_ONLY and not node.doing and node.role == w.UNPROMOTED:
@@ -304,6 +304,8 @@ def _choice(setup: Setup, world: World, number: int, node: Node) -> str:
     known = text.primary if text.primary in promoted else next(iter(promoted), "")
     reigning = bool(text.epoch) and node.reign == text.epoch and reigns
     absent = tuple(other for other in NAMES[: setup.nodes] if other not in w.names(node.joined))
+    if "absent nodes" in setup.without:
+        absent = ()
     choice = rules.start(text, name, known, not node.tail[1], reigning, absent)
     if "start knows its role" in setup.without and choice == "hold":
         choice = "keep"

@@ -50,23 +50,21 @@ def steps(setup: Setup, world: World, number: int, node: Node) -> Iterator[Step]
     elif step == "write":
         if w.formed(world, number) and not any(world.nodes[o].inbox for o in each(node.joined)):
             copy = Copy(node.cib.version + weight(setup, entry), entry)
-            new = world.put(number, node._replace(cib=copy, doing=(name, "after", base, entry, extra)))
+            if "quorum asked last" in setup.without:
+                doing: tuple = (name, "after", base, entry, extra)
+            else:
+                doing = (name, "copies", base, entry, (extra, True))
+            new = world.put(number, node._replace(cib=copy, doing=doing))
             for other in each(node.joined):
                 if other != number:
                     new = new.put(other, new.nodes[other]._replace(inbox=copy))
             yield Step(f"{who} writes, version {copy.version}: {tell(entry)}", new)
-    elif step == "after":
-        if "quorum asked last" not in setup.without:
-            yield Step(
-                f"{who} goes on to read the copies",
-                world.put(number, node._replace(doing=(name, "copies", base, entry, (extra, True)))),
-            )
-        else:
-            after = node.quorate or "quorum after" in setup.without
-            yield Step(
-                f"{who} {'still has' if after else 'has lost'} quorum",
-                world.put(number, node._replace(doing=(name, "copies", base, entry, (extra, after)))),
-            )
+    elif step == "after":  # too early: quorum can be lost before the copies have been read
+        after = node.quorate or "quorum after" in setup.without
+        yield Step(
+            f"{who} {'still has' if after else 'has lost'} quorum",
+            world.put(number, node._replace(doing=(name, "copies", base, entry, (extra, after)))),
+        )
     elif step == "copies":
         yield from _read_back(setup, world, number, node, who)
     elif step == "after last":
@@ -81,7 +79,7 @@ def _check(setup: Setup, world: World, number: int, node: Node, who: str) -> Ite
     if not node.quorate and "quorum before" not in setup.without:
         yield refused(setup, world, number, node, f"{who} has no quorum", extra)
         return
-    if "all have joined" in setup.with_ and node.members & ~node.joined:
+    if "all have joined" in setup.assume and node.members & ~node.joined:
         yield refused(setup, world, number, node, f"{who} waits for a member to join", extra)
         return
     copies = _copies(world, number)
@@ -106,7 +104,7 @@ def _read_back(setup: Setup, world: World, number: int, node: Node, who: str) ->
     if (
         not why
         and lost
-        and (setup.two_node or "fenced before release" in setup.with_)
+        and (setup.two_node or "fenced before release" in setup.assume)
         and "fenced before release" not in setup.without
     ):
         why = "a lost node is not yet fenced"

@@ -144,9 +144,13 @@ def degrade_reason(enforcing: bool, clients: int, waiting: bool) -> str | None:
     return decide.degrade_reason(decide.SemiSync(enforcing, clients, waiting, 60.0, 60.0 if waiting else 0.0), 1.0)
 
 
-def regain_refusal(world: World, number: int, life: str, position: str) -> str | None:
-    """Put the question about node ``number``, asked over the network."""
-    node = world.nodes[number]
+def regain_refusal(setup: Setup, world: World, asking: int, number: int, life: str, position: str) -> str | None:
+    """As ``regain`` puts the question about node ``number`` over the network."""
+    node, primary = world.nodes[number], world.nodes[asking]
+    mine = w.state(primary.log, primary.applied)
+    differs = divergence(w.state(node.log, node.applied), mine, NAMES[asking])
+    if differs and "divergence" not in setup.without:
+        return differs
     return _regain(NAMES[number], life, w.replica(world, number), node.server == w.READ_ONLY, True, position)
 
 

@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 from model.world import World
 
+A_MINORITY_FORGETS = "a minority forgets first"
 FAULTS = ("cut", "crash", "off", "agent", "switch", "errant", "threads", "device", "swing")
 
 
 class Setup(NamedTuple):
     """One search. ``start``: name of the first state; ``faults``: kind → how many; ``total``: of all kinds; ``writes``: by clients.
 
-    ``without``: rules and steps that are left out. ``with_``: changes to today's procedures that are tried.
+    ``without``: rules and steps that are left out. ``assume``: what is taken for granted about the world (``A_MINORITY_FORGETS``: both
+    sides of a cut notice it before either acts on it, and a node without quorum has its server stopped before it can have quorum again),
+    and stricter rules that are tried (``fenced before release``: a lost node must be known to be off before commits are released).
     """
 
     nodes: int = 2
@@ -22,7 +25,7 @@ class Setup(NamedTuple):
     writes: int = 2
     two_node: bool = False
     without: frozenset[str] = frozenset()
-    with_: frozenset[str] = frozenset()
+    assume: frozenset[str] = frozenset()
 
     def budget(self) -> tuple[int, ...]:
         allowed = dict(self.faults)

@@ -107,12 +107,20 @@ def alone(setup: Setup) -> World:
     return _world(setup, (primary, gone))
 
 
+def one_joins(setup: Setup) -> World:
+    """db1 is primary and db2 in sync; db3's server has just started again, and follows nobody yet."""
+    copy = Copy(3, Text(1, "db1", "", _sync(2), "regain"))
+    primary = _primary(3, copy)._replace(enforcing=True, admitted=tuple(life for _, life in copy.text.sync))
+    joins = _node(2, 3, copy, _HISTORY)._replace(applied=(0, 1))
+    return _world(setup, (primary, _replica(1, 3, copy), joins))
+
+
 def first(setup: Setup) -> World:
     """Nobody was ever promoted; db2 holds a write that db1 does not."""
     copy = Copy(0, Text(0, "", "", (), ""))
-    holder = _node(1, setup.nodes, copy, ((1, 1, 0),))
-    others = [_node(number, setup.nodes, copy, ()) for number in range(2, setup.nodes)]
-    return _world(setup, (_node(0, setup.nodes, copy, ()), holder, *others))
+    log: Log = ((1, 1, 0), (1, 2, 1))
+    nodes = tuple(_node(number, setup.nodes, copy, log if number == 1 else log[:1]) for number in range(setup.nodes))
+    return _world(setup, nodes, acknowledged=3)._replace(writes=2)
 
 
 STARTS: dict[str, Callable[[Setup], World]] = {
@@ -121,5 +129,6 @@ STARTS: dict[str, Callable[[Setup], World]] = {
     "giving up": giving_up,
     "superseded": superseded,
     "alone": alone,
+    "one joins": one_joins,
     "first": first,
 }
