@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from model import world as w
-from model.setup import Setup, Step, may, spend
+from model.setup import A_MINORITY_FORGETS, Setup, Step, may, spend
 from model.world import NAMES, Node, World, each
 
 FIRST_WRITES = 1  # written before the search begins
@@ -72,7 +72,7 @@ def components(world: World) -> set[int]:
 
 
 def _membership(setup: Setup, world: World) -> Iterator[Step]:
-    together = "a minority forgets first" in setup.assume
+    together = A_MINORITY_FORGETS in setup.assume
     late = [mask for mask in sorted(components(world)) if _unseen(setup, world, mask)]
     for mask in late if not together else late[:1]:
         new = world
@@ -124,7 +124,7 @@ def _notice(setup: Setup, world: World, mask: int) -> World:
     for number in each(mask):
         node = world.nodes[number]
         joined = sum(1 << o for o in each(node.joined & mask) if world.nodes[o].joined >> number & 1)
-        if "a minority forgets first" in setup.assume and quorate and not node.quorate and node.role != w.STOPPED:
+        if A_MINORITY_FORGETS in setup.assume and quorate and not node.quorate and node.role != w.STOPPED:
             node = crashed(node)._replace(role=w.STOPPED)
         new = new.put(
             number,
@@ -172,6 +172,9 @@ def _power(setup: Setup, world: World) -> Iterator[Step]:
             yield Step(f"{name} loses power", power_off(spend(world, "off"), number), "fault")
         if node.server != w.DOWN and may(world, "crash"):
             yield Step(f"{name}'s server is killed", spend(world, "crash").put(number, crashed(node)), "fault")
+        if may(world, "ban") and node.role == w.UNPROMOTED and not node.doing and node.cib.text.primary != name:
+            banned = spend(world, "ban")._replace(banned=world.banned | 1 << number)
+            yield Step(f"somebody bans the primary's role from {name}", banned, "fault")
         if node.doing and may(world, "agent"):
             spent = spend(world, "agent")
             if node.doing[0] in ("promote", "demote"):
@@ -207,7 +210,7 @@ def crashed(node: Node) -> Node:
     """The server has died. What waits stays in its binary log; relay log does not survive the START SLAVE that must follow."""
     return node._replace(
         server=w.DOWN, tail=node.tail if node.server == w.DOWN else (len(node.waiting), node.server == w.WRITABLE),
-        waiting=(), relay=(), enforcing=False, io="No", sql="No", doing=(),
+        waiting=(), relay=(), enforcing=False, io="No", sql="No", doing=(), held=w.NOT_HELD,
     )  # fmt: skip
 
 

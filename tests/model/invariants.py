@@ -15,6 +15,7 @@ SAME = "what is recorded in sync holds the primary's transactions and no other"
 FOREIGN = "a primary holds no write that did not come through a primary"
 PRIMARY = "a healthy cluster does not stay without a primary and replicas in sync"
 NEEDLESS = "nobody is needed when no data was lost"
+ALL = frozenset({LOST, WRITERS, IN_SYNC, SAME, FOREIGN, PRIMARY, NEEDLESS})
 
 
 def broken(world: World) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from model import record, rules
 from model import world as w
 from model.environment import acknowledge, crashed
-from model.setup import Setup, Step, may, spend
+from model.setup import PROMOTES_IN_TIME, Setup, Step, may, spend
 from model.world import NAMES, NUMBER, Node, World, each
 
 HELPER = ("degrade", "regain", "admit", "again")
@@ -63,8 +63,7 @@ def _reign(setup: Setup, world: World, number: int, node: Node) -> Iterator[Step
         )
     if seen.primary != name:
         return
-    clients = sum(peer.source == number and w.connected(world, other) for other, peer in enumerate(world.nodes))
-    reason = rules.degrade_reason(node.enforcing, clients, bool(node.waiting))
+    reason = rules.degrade_reason(node.enforcing, _clients(world, number), bool(node.waiting))
     if reason:
         yield _degrade(setup, world, number, node, reason)
     if seen.sync and not node.enforcing:
@@ -75,6 +74,10 @@ def _reign(setup: Setup, world: World, number: int, node: Node) -> Iterator[Step
         )
     else:
         yield from _begin_regain(setup, world, number, node)
+
+
+def _clients(world: World, number: int) -> int:
+    return sum(peer.source == number and w.connected(world, other) for other, peer in enumerate(world.nodes))
 
 
 def _degrade(setup: Setup, world: World, number: int, node: Node, reason: str) -> Step:
@@ -101,7 +104,7 @@ def _begin_regain(setup: Setup, world: World, number: int, node: Node) -> Iterat
     seen, name = node.cib.text, NAMES[number]
     peers = frozenset(NAMES[: setup.nodes]) - {name}
     published = tuple((NAMES[o], world.nodes[o].published) for o in each(node.joined) if world.nodes[o].published)
-    lives = rules.counted(seen.sync, published, peers, w.names(node.clean))
+    lives = rules.counted(seen.sync, published, peers, w.names(node.clean), setup.without)
     several = setup.nodes > 2
     admitted = tuple(sorted(life for _, life in lives))
     if several and (not seen.sync or seen.sync == lives) and admitted and node.admitted != admitted:
@@ -119,6 +122,8 @@ def _begin_regain(setup: Setup, world: World, number: int, node: Node) -> Iterat
                 f"{name} looks whether {peer} is in sync",
                 world.put(number, node._replace(doing=("regain", "sample", seen, None, (*extra, False)))),
             )
+        elif not _clients(world, number) and "connected" not in setup.without:
+            continue
         elif not rules.regain_refusal(setup, world, number, other, life, ""):
             doing = ("regain", "sample", seen, None, (*extra, True))
             says = f"{name} begins to wait for acknowledgements"
@@ -225,18 +230,19 @@ def _pacemaker(setup: Setup, world: World, number: int, node: Node) -> Iterator[
     if not _scheduling(world, number, node):
         return
     peers = [world.nodes[other] for other in each(node.joined)]
-    # A new transition waits for the actions that are in flight.
-    busy = any(peer.doing and peer.doing[0] in ("promote", "demote") for peer in peers)
+    busy = _busy(world, node)
     if node.server == w.DOWN:
         if node.role == w.PROMOTED:
             yield Step(f"Pacemaker demotes the dead {name}", world.put(number, node._replace(role=w.UNPROMOTED)))
-        elif not busy and not any(peer.inbox for peer in peers):  # a start takes longer than a message
+        elif any(peer.inbox for peer in peers):
+            pass  # a start takes longer than a message
+        elif node.held:
+            yield from _resume(setup, world, number, node)
+        elif not busy:
             yield from _start(setup, world, number, node)
         return
     if node.server == w.READ_ONLY and not node.doing and node.role == w.UNPROMOTED:
-        away = (1 << setup.nodes) - 1 & ~node.joined
-        taken = busy or any(peer.role == w.PROMOTED for peer in peers)
-        if not away & ~node.clean and not taken and rules.score(setup, world, number) > 0:
+        if _promotes(setup, world, number, node):
             yield Step(f"Pacemaker promotes {name}", world.put(number, node._replace(doing=("promote", "claim", None))))
         if (
             setup.nodes > 2
@@ -258,6 +264,28 @@ def _pacemaker(setup: Setup, world: World, number: int, node: Node) -> Iterator[
         )
 
 
+def _busy(world: World, node: Node) -> bool:
+    """A new transition waits for the actions that are in flight."""
+    found = [world.nodes[other].doing for other in each(node.joined)]
+    return any(doing and doing[0] in ("promote", "demote") for doing in found)
+
+
+def _promotes(setup: Setup, world: World, number: int, node: Node) -> bool:
+    """Pacemaker promotes this replica when it comes to it."""
+    away = (1 << setup.nodes) - 1 & ~node.joined
+    taken = _busy(world, node) or any(world.nodes[other].role == w.PROMOTED for other in each(node.joined))
+    return not (
+        world.banned >> number & 1
+        or not _scheduling(world, number, node)
+        or node.server != w.READ_ONLY
+        or node.doing
+        or node.role != w.UNPROMOTED
+        or away & ~node.clean
+        or taken
+        or rules.score(setup, world, number) <= 0
+    )
+
+
 def _publish_received(world: World, number: int, node: Node) -> Iterator[Step]:
     if node.source < 0:
         return
@@ -273,6 +301,8 @@ def _start(setup: Setup, world: World, number: int, node: Node) -> Iterator[Step
     name = NAMES[number]
     choice = _choice(setup, world, number, node)
     if choice == "hold":
+        new = node._replace(held=w.HELD, role=w.UNPROMOTED)
+        yield Step(f"{name} starts without a server, and waits", world.put(number, new))
         return
     truncates = choice == "truncate"
     logs = [node.log]
@@ -285,15 +315,39 @@ def _start(setup: Setup, world: World, number: int, node: Node) -> Iterator[Step
     for log in logs:
         new = node._replace(
             server=w.READ_ONLY, log=log, tail=(0, False), life=w.unused_life(world, number), role=w.UNPROMOTED, relay=(), io="No", sql="No",
-            enforcing=False, waiting=(), diverged=False,
+            enforcing=False, waiting=(), diverged=False, held=w.NOT_HELD,
         )  # fmt: skip
         new = new._replace(published=w.life(number, new))
         how = f"as a replica, losing {len(node.log) - len(log)} transactions" if truncates else "keeping everything"
         yield Step(f"{name}'s server starts, {how}", world.put(number, new))
 
 
+def _resume(setup: Setup, world: World, number: int, node: Node) -> Iterator[Step]:
+    """The monitor of an instance without a server: its role is known by now, or it has waited for an heir long enough."""
+    if _choice(setup, world, number, node) != "hold":
+        yield from _start(setup, world, number, node)
+    elif node.held == w.HELD and "patience" not in setup.without:
+        heirs = _heirs(setup, world, number, node)
+        coming = any(world.nodes[o].doing for o in heirs)
+        if PROMOTES_IN_TIME in setup.assume:
+            coming = coming or any(_promotes(setup, world, o, world.nodes[o]) for o in heirs)
+        if not coming:
+            new = node._replace(held=w.HELD_LONG)
+            yield Step(f"{NAMES[number]} will wait no longer for an heir", world.put(number, new), "late")
+
+
+def _heirs(setup: Setup, world: World, number: int, node: Node) -> tuple[int, ...]:
+    """Members recorded in sync that have a score. A promotion leaves it as it was."""
+    sync = dict(node.cib.text.sync)
+    return tuple(
+        o for o in each(node.joined)
+        if o != number and NAMES[o] in sync
+        and (world.nodes[o].doing[:1] == ("promote",) or rules.score(setup, world, o) > 0)
+    )  # fmt: skip
+
+
 def _choice(setup: Setup, world: World, number: int, node: Node) -> str:
-    """As ``starting.facts`` and ``recovery.choose``; and a server that may have a tail lets an heir go first."""
+    """As ``starting.facts`` and ``recovery.choose``."""
     text, name = node.cib.text, NAMES[number]
     visible = [(NAMES[o], world.nodes[o]) for o in each(node.joined)]
     primary = next((peer for peer_name, peer in visible if peer_name == text.primary), None)
@@ -306,16 +360,12 @@ def _choice(setup: Setup, world: World, number: int, node: Node) -> str:
     absent = tuple(other for other in NAMES[: setup.nodes] if other not in w.names(node.joined))
     if "absent nodes" in setup.without:
         absent = ()
-    choice = rules.start(text, name, known, not node.tail[1], reigning, absent)
+    heirs = tuple(NAMES[o] for o in _heirs(setup, world, number, node)) if node.held != w.HELD_LONG else ()
+    if "heir first" in setup.without:
+        heirs = ()
+    choice = rules.start(text, name, known, not node.tail[1], reigning, absent, heirs)
     if "start knows its role" in setup.without and choice == "hold":
         choice = "keep"
-    if choice == "keep" and text.primary == name and node.tail[1] and "heir first" not in setup.without:
-        sync = dict(text.sync)
-        heirs = [
-            o for o in each(node.joined) if world.nodes[o].published and sync.get(NAMES[o]) == world.nodes[o].published
-        ]
-        if [o for o in heirs if rules.score(setup, world, o) > 0]:
-            return "hold"
     if choice == "keep" and "recovery keeps the only copy" in setup.without:
         return "truncate"
     if choice == "truncate" and "recovery truncates" in setup.without:

@@ -12,7 +12,7 @@ from hafailover.agents.mariadb import gtid
 from model import rules
 from model import world as w
 from model.environment import tell
-from model.setup import Setup, Step
+from model.setup import FENCED_BEFORE_RELEASE, FENCED_FIRST, Setup, Step
 from model.world import NAMES, Copy, Node, Text, World, each
 
 STEPS = ("check", "write", "after", "copies", "after last")
@@ -82,6 +82,9 @@ def _check(setup: Setup, world: World, number: int, node: Node, who: str) -> Ite
     if "all have joined" in setup.assume and node.members & ~node.joined:
         yield refused(setup, world, number, node, f"{who} waits for a member to join", extra)
         return
+    if FENCED_FIRST in setup.assume and _still_up(setup, node):
+        yield refused(setup, world, number, node, f"{who} may not write: a lost node is not yet fenced", extra)
+        return
     copies = _copies(world, number)
     if copies is None:
         return
@@ -94,19 +97,19 @@ def _check(setup: Setup, world: World, number: int, node: Node, who: str) -> Ite
     yield Step(f"{who} has quorum, and all copies are as decided upon", world.put(number, new))
 
 
+def _still_up(setup: Setup, node: Node) -> bool:
+    """Whether a lost node could yet be promoted on its own copy. With a quorum device nobody asks."""
+    lost = ~node.joined & ~node.clean & (1 << setup.nodes) - 1
+    return bool(lost) and (setup.two_node or FENCED_BEFORE_RELEASE in setup.assume)
+
+
 def _read_back(setup: Setup, world: World, number: int, node: Node, who: str) -> Iterator[Step]:
     name, _, base, entry, (extra, after) = node.doing
     copies = _copies(world, number) if "read back" not in setup.without else ((NAMES[number], entry),)
     if copies is None:
         return
     why = rules.release_refusal(entry, NAMES[number], True, after, copies)
-    lost = ~node.joined & ~node.clean & (1 << setup.nodes) - 1
-    if (
-        not why
-        and lost
-        and (setup.two_node or "fenced before release" in setup.assume)
-        and "fenced before release" not in setup.without
-    ):
+    if not why and _still_up(setup, node) and "fenced before release" not in setup.without:
         why = "a lost node is not yet fenced"
     if why:
         if (

@@ -111,10 +111,18 @@ def divergence(mine: str, theirs: str, primary: str) -> str | None:
 
 
 @cache
-def start(text: Text, node: str, promoted: str, closed: bool, reigning: bool, absent: tuple[str, ...]) -> str:
+def start(
+    text: Text,
+    node: str,
+    promoted: str,
+    closed: bool,
+    reigning: bool,
+    absent: tuple[str, ...],
+    heirs: tuple[str, ...],
+) -> str:
     """How a server starts: ``hold``, ``truncate`` or ``keep``. Its lineage only ever says what ``closed`` says here."""
     choice = recovery.choose(
-        recovery.Facts(node, w.journal(text), promoted, (10, 11, 19), closed, lineage.NONE, reigning, absent)
+        recovery.Facts(node, w.journal(text), promoted, (10, 11, 19), closed, lineage.NONE, reigning, absent, heirs)
     )
     return "hold" if choice.wait_for else "truncate" if choice.truncates else "keep"
 
@@ -162,10 +170,12 @@ def _regain(
 
 
 @cache
-def counted(sync: Pairs, published: Pairs, peers: frozenset[str], clean: frozenset[str]) -> Pairs:
+def counted(
+    sync: Pairs, published: Pairs, peers: frozenset[str], clean: frozenset[str], without: frozenset[str]
+) -> Pairs:
     """As ``regain.regain``: the lives that the journal must name."""
     known = dict(published)
     lives = decide.acknowledging(known, peers)
-    if frozenset(dict(sync)) - known.keys():
+    if frozenset(dict(sync)) - known.keys() and "lost members" not in without:
         lives = decide.still_counted(dict(sync), known, lives, clean)
     return tuple(sorted(lives.items()))

@@ -16,6 +16,7 @@ NAMES = ("db1", "db2", "db3")
 NUMBER = {name: number for number, name in enumerate(NAMES)}
 DOWN, READ_ONLY, WRITABLE = 0, 1, 2  # Node.server
 STOPPED, UNPROMOTED, PROMOTED = 0, 1, 2  # Node.role, as Pacemaker knows it
+NOT_HELD, HELD, HELD_LONG = 0, 1, 2  # Node.held
 SKIPPED = -1
 
 Log = tuple[tuple[int, int, int], ...]
@@ -72,6 +73,7 @@ class Node(NamedTuple):
     admitted: tuple[str, ...]
     diverged: bool
     doing: tuple  # a procedure: (name, step, ...)
+    held: int = NOT_HELD  # started for Pacemaker without a server, because its role is not known
 
 
 class World(NamedTuple):
@@ -83,6 +85,7 @@ class World(NamedTuple):
     writes: int
     acknowledged: int  # bit mask of writes
     budget: tuple[int, ...]  # faults left, by kind; the last is their total
+    banned: int = 0  # nodes that Pacemaker never promotes
 
     def put(self, number: int, node: Node) -> World:
         return self._replace(nodes=(*self.nodes[:number], node, *self.nodes[number + 1 :]))
