@@ -66,6 +66,10 @@ class Pacemaker:
         """Tell whether this partition has quorum now."""
         return self._tool(["crm_node", "-q"]) == "1"
 
+    def partition(self) -> frozenset[str]:
+        """Names of the nodes in Corosync's membership, whether or not they have joined."""
+        return frozenset(self._tool(["crm_node", "-p"]).split())
+
     def joined(self) -> frozenset[str]:
         """Names of the nodes whose Pacemaker has joined, and whose copy of the CIB is therefore one with this node's.
 

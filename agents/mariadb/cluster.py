@@ -19,7 +19,7 @@ from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hafailover.crm.pacemaker import View
 
@@ -74,6 +74,7 @@ class Cluster:
         self._group = f"hafailover-{ctx.instance}"
         self._recorded = f"{RUN_DIR}/{ctx.instance}.journal"
         self._nodes = tuple(addresses(ctx.params["nodes"]))
+        self._fence_first = bool(ctx.params["fence_first"])
         self.writing = _Writing(f"{RUN_DIR}/{ctx.instance}.journal.lock")
 
     def _run(self, argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> Result:
@@ -91,8 +92,10 @@ class Cluster:
         """Replace the journal ``base``, on which the decision was made, by ``entry`` so that it cannot be lost, or raise Refused.
 
         First every member's copy must be ``base``: this write wins over all of them, and must not erase what a node that has just
-        come back knows. Then quorum, write, still quorum, read back, also from the members: this node's copy is the first to have
-        the write, and a peer that never received it could be promoted on the older text. A peer that is no member has no quorum.
+        come back knows. Then write, and read back, also from the members: this node's copy is the first to have the write, and a
+        peer that never received it could be promoted on the older text. Quorum is asked for last: asked before the copies are read, it
+        could be lost meanwhile together with those who do not have the write. And no data node may be there unheard, one that a
+        network heals to, say: it may be about to fence this node and to be promoted.
         A primary that is being cut off can get one such write into its own copy, too late to be seen by the others; a promotion
         weighs twice as much, so that this copy never wins over the successor's.
         """
@@ -104,7 +107,11 @@ class Cluster:
                 raise Refused("this partition has no quorum")
             promotion = entry.by == "promote"
             view = self._view()
-            conflict = decide.record_conflict(base, self._copies(view, self._readers(view, promotion)))
+            copies = self._copies(view, self._readers(view, promotion))
+            conflict = decide.record_conflict(base, copies) or self._unheard(view, copies)
+            # Asked before as well as after: each write that is refused only afterwards raises the version of this copy, and if this
+            # node is the one that is fenced, such a copy wins over its successor's when it returns.
+            conflict = conflict or self._still_up(view)
             if conflict:
                 raise Refused(conflict)
             if promotion:
@@ -113,10 +120,10 @@ class Cluster:
             self.pacemaker.write_property(
                 self._group, JOURNAL, journal.write(entry), _PROMOTION_WEIGHT if promotion else 1
             )
-            after = self.pacemaker.quorate()
             view = self._view()
             copies = self._copies(view, self._readers(view, promotion))
-            refusal = decide.release_refusal(entry, self.node, before, after, copies) or self._still_up(view)
+            refusal = self._unheard(view, copies) or self._still_up(view)
+            refusal = decide.release_refusal(entry, self.node, before, self.pacemaker.quorate(), copies) or refusal
             if refusal:
                 if promotion and all(copy == base for copy in copies.values()):
                     self.publish("reign", str(base.epoch if base.primary == self.node else 0))
@@ -128,14 +135,21 @@ class Cluster:
     def _view(self) -> View:
         return self.pacemaker.view(self._group, JOURNAL)
 
+    def _unheard(self, view: View, copies: Mapping[str, Journal]) -> str | None:
+        """Say which data node is in Corosync's membership although its copy of the CIB has not been heard, or None."""
+        unheard = (self.pacemaker.partition() & frozenset(self._nodes)) - copies.keys() - view.clean_down
+        return f"{', '.join(sorted(unheard))} has not joined yet" if unheard else None
+
     def _still_up(self, view: View) -> str | None:
         """Say which lost node could yet be promoted on its own copy, or None.
 
-        With ``two_node`` both halves of a split have quorum, and fencing alone decides which of them goes on.
+        With ``two_node`` both halves of a split have quorum, and fencing alone decides which of them goes on. With a quorum device one
+        has it; if that one dies before it has fenced the other, the device turns to the other (``minority``): who does not want to
+        rely on that node's own view asks for ``fence_first``.
         """
-        lost = frozenset(self._nodes) - view.joined
-        if lost - view.clean_down and self.pacemaker.two_node():
-            return f"{', '.join(sorted(lost - view.clean_down))} is lost and not yet fenced"
+        lost = frozenset(self._nodes) - view.joined - view.clean_down
+        if lost and (self._fence_first or self.pacemaker.two_node()):
+            return f"{', '.join(sorted(lost))} is lost and not yet fenced"
         return None
 
     def _readers(self, view: View, promotion: bool) -> list[str]:

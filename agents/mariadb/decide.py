@@ -78,7 +78,7 @@ class Standing(NamedTuple):
     replication is not configured. state: own ``@@gtid_binlog_state`` joined with ``@@gtid_slave_pos``. positions: what each data node has
     published for an election (received position; on a first start its whole state). virgin: on a first start, the nodes whose servers
     hold no tables of anybody. witnessed: whoever was promoted while this node was away had a partition of which a member is here
-    now (``outage``).
+    now (``outage``). doubt: what has happened since the proof that makes it worthless, or "" (``minority``).
     """
 
     node: str
@@ -94,6 +94,7 @@ class Standing(NamedTuple):
     positions: Mapping[str, str]
     virgin: frozenset[str] = frozenset()
     witnessed: bool = False
+    doubt: str = ""
 
 
 def standing_refusal(facts: Standing) -> str | None:
@@ -116,6 +117,8 @@ def standing_refusal(facts: Standing) -> str | None:
         return broken_replication(replica)
     if not journal.in_sync(facts.node, facts.incarnation):
         return stale(journal)
+    if facts.doubt:
+        return f"STALE: {facts.doubt}"
     if facts.replica is None:
         return "replication is not configured, so what was received cannot be proved"
     if not facts.replica.sql:

@@ -102,6 +102,16 @@ agent.parameter(
     longdesc="How long the server may take to answer one look before it counts as hung, unless it is busy.",
 )
 agent.parameter(
+    "fence_first",
+    type="boolean",
+    default="false",
+    shortdesc="Fence before going on alone",
+    longdesc=(
+        "true: when a node is lost, commits wait until it is known to be off, however long fencing takes. false: until it is recorded as "
+        "stale with quorum."
+    ),
+)
+agent.parameter(
     "events",
     type="boolean",
     default="false",

@@ -6,12 +6,12 @@ import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, draining, first, gtid, life, lineage, replication, semisync, sql
+from hafailover.agents.mariadb import decide, draining, first, gtid, life, lineage, minority, replication, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.agents.mariadb.nodes import addresses
-from hafailover.agents.mariadb.server import Unit
+from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
@@ -56,7 +56,13 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         positions=positions,
         virgin=virgin,
         witnessed=bool(returned) and cluster.witnessed(online),
+        doubt=_doubt(ctx, process, journal, hint) if process and cluster.node in journal.sync else "",
     )
+
+
+def _doubt(ctx: Context, process: Process, journal: Journal, hint: bool) -> str:
+    found = minority.found(ctx, process, journal)
+    return found if found or hint else minority.doubt(ctx, process, journal)
 
 
 def state_and_replica(server: Connection) -> tuple[str, decide.Replica | None]:

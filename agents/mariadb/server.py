@@ -44,6 +44,10 @@ class Process(NamedTuple):
             boot = file.read(4)
         return f"{boot}.{self.pid}.{self.started}"
 
+    def uptime_at_start(self) -> float:
+        """How many seconds the machine had been up when it began, by the clock of ``time.monotonic``."""
+        return int(self.started) / os.sysconf("SC_CLK_TCK")
+
 
 def _process(pid: int, datadir: str) -> Process | None:
     """The process ``pid`` if it is a MariaDB server on ``datadir``."""

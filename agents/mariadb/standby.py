@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, divergence, first, gtid, life, replication, roles
+from hafailover.agents.mariadb import decide, divergence, first, gtid, life, minority, replication, roles
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.held import CLONING
 from hafailover.agents.mariadb.journal import Journal
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     """Keep a running replica replicating and its score true; return the monitor's OCF code, or OcfError when it is degraded."""
+    read_at = time.monotonic()
     entry = cluster.journal()
-    server.sync_relay_log(_proved(cluster, unit, server, entry))
+    proved = _proved(cluster, unit, server, entry)
+    server.sync_relay_log(proved)
     wrong = stand_by(ctx, cluster, unit, server, entry)
     if wrong and "DIVERGED" in wrong:
         raise ocf.OcfError(ocf.DEGRADED, wrong)
@@ -39,6 +42,8 @@ def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
 
             cloning.consider(ctx)
         raise ocf.OcfError(ocf.DEGRADED, f"replication is broken: {replica.error}")
+    if proved and replica is not None and replica.io == "Yes":
+        minority.note(cluster, entry, read_at)
     return ocf.SUCCESS
 
 

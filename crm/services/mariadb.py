@@ -12,6 +12,7 @@ from hafailover.crm.files import RenderedFile
 from hafailover.crm.schema import (
     Problem,
     address,
+    boolean,
     duration,
     mapping,
     milliseconds,
@@ -79,6 +80,9 @@ class MariaDB(ServiceType):
             "automatic: a replica that cannot follow, and would lose nothing, is cloned without a person; never when not given",
             pattern=r"^(never|automatic)$",
         ),
+        "fence_first": boolean(
+            "true: when a node is lost, commits wait until it is known to be off, however long fencing takes; false when not given"
+        ),
         "options": scalars("further server options, as in my.cnf", default={}),
     }
 
@@ -134,6 +138,8 @@ class MariaDB(ServiceType):
         for key in ("clone_port", "clone_rate", "reclone"):
             if key in options:
                 params[key] = str(options[key])
+        if "fence_first" in options:
+            params["fence_first"] = "true" if options["fence_first"] else "false"
         operations = (
             model.operation(name, "start", "0", timeout="300s"),
             model.operation(name, "stop", "0", timeout="120s"),

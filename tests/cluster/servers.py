@@ -70,6 +70,9 @@ class Paper(Pacemaker):
     def joined(self) -> frozenset[str]:
         return frozenset(ADDRESSES)
 
+    def partition(self) -> frozenset[str]:
+        return frozenset(ADDRESSES)
+
     def clean_down(self) -> frozenset[str]:
         return frozenset()
 

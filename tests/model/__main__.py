@@ -27,10 +27,9 @@ def main() -> int:
     parser.add_argument("--writes", type=int, default=2, help="by clients (default 2)")
     parser.add_argument("--total", type=int, help="faults of all kinds (default: all that are named)")
     parser.add_argument("--two-node", action="store_true", help="no quorum device")
+    parser.add_argument("--fence-first", action="store_true", help="the agent's parameter")
     parser.add_argument("--without", action="append", default=[], metavar="RULE", help="leave it out (see bugs.py)")
-    parser.add_argument(
-        "--assume", action="append", default=[], help="about the world, or a stricter rule (see setup.py)"
-    )
+    parser.add_argument("--assume", action="append", default=[], help="about the world (see setup.py)")
     parser.add_argument("--ignore", action="append", default=[], metavar="INVARIANT", help="how its sentence begins")
     parser.add_argument("--no-liveness", action="store_true", help="do not ask whether each state comes back to health")
     parser.add_argument("--states", type=int, default=2_000_000, help="give up after so many (default %(default)s)")
@@ -42,6 +41,7 @@ def main() -> int:
         total=len(args.faults) if args.total is None else args.total,
         writes=args.writes,
         two_node=args.two_node,
+        fence_first=args.fence_first,
         without=frozenset(args.without),
         assume=frozenset(args.assume),
     )

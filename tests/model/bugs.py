@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from model.invariants import FOREIGN, IN_SYNC, LOST, NEEDLESS, PRIMARY, SAME
-from model.setup import A_MINORITY_FORGETS, FENCED_BEFORE_RELEASE, FENCED_FIRST, PROMOTES_IN_TIME, Setup
+from model.setup import BOTH_NOTICE, PROMOTES_IN_TIME, Setup
 
 
 class Bug(NamedTuple):
@@ -48,6 +48,24 @@ BUGS = (
     Bug(("read back",), LOST, _pair("cut"), "the members may never receive what this copy has"),
     Bug(("record before release",), LOST, _pair("cut"), "the replica is promoted on the older text"),
     Bug(("fenced before release",), LOST, _pair("cut", two_node=True, writes=1), "both halves have quorum"),
+    Bug(
+        ("fenced before a write",),
+        LOST,
+        _pair("cut", two_node=True, writes=1),
+        "each write that is refused afterwards raises the version of this copy, which wins when its fenced node returns",
+    ),
+    Bug(
+        ("joining",),
+        LOST,
+        _pair("cut", "off", writes=1, assume=frozenset({BOTH_NOTICE})),
+        "the network heals, and the other half, which has not been heard yet, is about to take over",
+    ),
+    Bug(
+        ("minority",),
+        LOST,
+        _pair("cut", "swing", writes=1, assume=frozenset({BOTH_NOTICE})),
+        "the quorum device turns to a replica that was without quorum while the primary went on alone",
+    ),
     # -- regaining it
     Bug(
         ("wait before the sample",),
@@ -178,10 +196,11 @@ SOUND = (
     _in_time("crash", "switch", writes=1),
     _in_time("off", "off", writes=1),
     _in_time("cut", "device", writes=1),
-    # Without the weaknesses that are known (below).
-    _pair("cut", two_node=True, writes=1, assume=frozenset({FENCED_FIRST, PROMOTES_IN_TIME})),
-    _pair("cut", "swing", writes=1, assume=frozenset({FENCED_FIRST, FENCED_BEFORE_RELEASE})),
-    _pair("cut", "swing", writes=1, assume=frozenset({A_MINORITY_FORGETS, PROMOTES_IN_TIME})),
+    _in_time("cut", two_node=True, writes=1),
+    _pair("cut", "swing", writes=1, fence_first=True),
+    # Without a weakness that is known (below).
+    _pair("cut", "off", writes=1, assume=frozenset({BOTH_NOTICE})),
+    _pair("cut", "swing", writes=1, assume=frozenset({BOTH_NOTICE})),
 )
 
 # Rules that alone are not missed, because another one covers for them; the bug in which both are left out is above.
@@ -205,16 +224,10 @@ class Known(NamedTuple):
 KNOWN = (
     Known(
         LOST,
-        _pair("cut", two_node=True, writes=1),
-        "with `two_node`, a primary that is cut off writes its journal again and again while the other half is not yet fenced, each time "
-        "with a higher `admin_epoch`; if it is fenced itself, its copy wins over its successor's when it returns",
-    ),
-    Known(
-        LOST,
         _pair("cut", "off", writes=1),
-        "with a quorum device, the network is cut, the primary goes on alone, and it loses power (or the device's vote) before the other "
-        "node's server was stopped for want of quorum or fenced: the device then gives that node quorum, and the mark is in a copy that "
-        "it does not have",
+        "with a quorum device and without `fence_first`, the network is cut, the primary goes on alone, and it loses power before the "
+        "other node was fenced, or has even noticed the cut (its Corosync was paused all the while): the device then gives that node "
+        "quorum, and the mark is in a copy that it does not have",
     ),
     Known(
         NEEDLESS,

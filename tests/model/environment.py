@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from model import world as w
-from model.setup import A_MINORITY_FORGETS, Setup, Step, may, spend
+from model.setup import BOTH_NOTICE, Setup, Step, may, spend
 from model.world import NAMES, Node, World, each
 
 FIRST_WRITES = 1  # written before the search begins
@@ -72,7 +72,7 @@ def components(world: World) -> set[int]:
 
 
 def _membership(setup: Setup, world: World) -> Iterator[Step]:
-    together = A_MINORITY_FORGETS in setup.assume
+    together = BOTH_NOTICE in setup.assume
     late = [mask for mask in sorted(components(world)) if _unseen(setup, world, mask)]
     for mask in late if not together else late[:1]:
         new = world
@@ -106,7 +106,10 @@ def _membership(setup: Setup, world: World) -> Iterator[Step]:
                 for number in inside:
                     clean |= world.nodes[number].clean
                 for number in inside:
-                    new = new.put(number, world.nodes[number]._replace(joined=mask, cib=copy, clean=clean))
+                    node = world.nodes[number]
+                    heard = node.quorate and copy.text.primary in w.names(mask)
+                    minority = node.minority and not heard
+                    new = new.put(number, node._replace(joined=mask, cib=copy, clean=clean, minority=minority))
                 yield Step(f"{_list(mask)} join; the CIB of version {copy.version} wins: {tell(copy.text)}", new)
         if nodes[0].quorate:
             yield from _fence(world, inside)
@@ -124,12 +127,11 @@ def _notice(setup: Setup, world: World, mask: int) -> World:
     for number in each(mask):
         node = world.nodes[number]
         joined = sum(1 << o for o in each(node.joined & mask) if world.nodes[o].joined >> number & 1)
-        if A_MINORITY_FORGETS in setup.assume and quorate and not node.quorate and node.role != w.STOPPED:
-            node = crashed(node)._replace(role=w.STOPPED)
         new = new.put(
             number,
             node._replace(
                 members=mask, joined=joined, quorate=quorate, clean=node.clean & ~mask,
+                minority=(node.minority or not quorate) and node.server != w.DOWN,
                 inbox=node.inbox if node.members & node.joined == joined else None,
                 complete=node.complete or mask == (1 << setup.nodes) - 1,
             ),
@@ -210,7 +212,7 @@ def crashed(node: Node) -> Node:
     """The server has died. What waits stays in its binary log; relay log does not survive the START SLAVE that must follow."""
     return node._replace(
         server=w.DOWN, tail=node.tail if node.server == w.DOWN else (len(node.waiting), node.server == w.WRITABLE),
-        waiting=(), relay=(), enforcing=False, io="No", sql="No", doing=(), held=w.NOT_HELD,
+        waiting=(), relay=(), enforcing=False, io="No", sql="No", doing=(), held=w.NOT_HELD, minority=False,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from hafailover.agents.mariadb import gtid
 from model import rules
 from model import world as w
 from model.environment import tell
-from model.setup import FENCED_BEFORE_RELEASE, FENCED_FIRST, Setup, Step
+from model.setup import Setup, Step
 from model.world import NAMES, Copy, Node, Text, World, each
 
 STEPS = ("check", "write", "after", "copies", "after last")
@@ -68,7 +68,9 @@ def steps(setup: Setup, world: World, number: int, node: Node) -> Iterator[Step]
     elif step == "copies":
         yield from _read_back(setup, world, number, node, who)
     elif step == "after last":
-        if node.quorate or "quorum after" in setup.without:
+        if _joining(setup, node):
+            yield refused(setup, world, number, node, f"{who}: a member has not joined", extra)
+        elif node.quorate or "quorum after" in setup.without:
             yield _recorded(setup, world, number, node, f"{who} still has quorum", extra)
         else:
             yield refused(setup, world, number, node, f"{who} has lost quorum", extra)
@@ -79,10 +81,10 @@ def _check(setup: Setup, world: World, number: int, node: Node, who: str) -> Ite
     if not node.quorate and "quorum before" not in setup.without:
         yield refused(setup, world, number, node, f"{who} has no quorum", extra)
         return
-    if "all have joined" in setup.assume and node.members & ~node.joined:
+    if _joining(setup, node):
         yield refused(setup, world, number, node, f"{who} waits for a member to join", extra)
         return
-    if FENCED_FIRST in setup.assume and _still_up(setup, node):
+    if _still_up(setup, node) and "fenced before a write" not in setup.without:
         yield refused(setup, world, number, node, f"{who} may not write: a lost node is not yet fenced", extra)
         return
     copies = _copies(world, number)
@@ -98,9 +100,14 @@ def _check(setup: Setup, world: World, number: int, node: Node, who: str) -> Ite
 
 
 def _still_up(setup: Setup, node: Node) -> bool:
-    """Whether a lost node could yet be promoted on its own copy. With a quorum device nobody asks."""
+    """Whether a lost node could yet be promoted on its own copy. With a quorum device that is asked only for ``fence_first``."""
     lost = ~node.joined & ~node.clean & (1 << setup.nodes) - 1
-    return bool(lost) and (setup.two_node or FENCED_BEFORE_RELEASE in setup.assume)
+    return bool(lost) and (setup.two_node or setup.fence_first)
+
+
+def _joining(setup: Setup, node: Node) -> bool:
+    """Whether a member, which may know of a promotion or begin one, has not joined: nothing of it has been heard yet."""
+    return bool(node.members & ~node.joined & ~node.clean) and "joining" not in setup.without
 
 
 def _read_back(setup: Setup, world: World, number: int, node: Node, who: str) -> Iterator[Step]:
@@ -111,6 +118,8 @@ def _read_back(setup: Setup, world: World, number: int, node: Node, who: str) ->
     why = rules.release_refusal(entry, NAMES[number], True, after, copies)
     if not why and _still_up(setup, node) and "fenced before release" not in setup.without:
         why = "a lost node is not yet fenced"
+    if not why and _joining(setup, node):
+        why = "a member has not joined"
     if why:
         if (
             entry.by == "promote"

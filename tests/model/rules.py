@@ -17,11 +17,11 @@ Pairs = tuple[tuple[str, str], ...]
 @cache
 def _ask(
     question: str, node: str, nodes: tuple[str, ...], online: frozenset[str], quorate: bool, text: Text, incarnation: str,
-    reigns: tuple[tuple[str, int], ...], lives: Pairs, replica: Replica | None, state: str, positions: Pairs,
+    reigns: tuple[tuple[str, int], ...], lives: Pairs, replica: Replica | None, state: str, positions: Pairs, doubt: str,
 ) -> tuple[int, str | None]:  # fmt: skip
     facts = Standing(
         node=node, nodes=nodes, online=online, quorate=quorate, journal=w.journal(text), incarnation=incarnation,
-        reigns=dict(reigns), lives=dict(lives), replica=replica, state=state, positions=dict(positions),
+        reigns=dict(reigns), lives=dict(lives), replica=replica, state=state, positions=dict(positions), doubt=doubt,
     )  # fmt: skip
     if question == "score":
         return decide.promotion_score(facts)
@@ -54,6 +54,7 @@ def _put(setup: Setup, world: World, number: int, question: str) -> tuple[int, s
     incarnation = w.life(number, node)
     state = w.state(node.log, node.applied)
     quorate = True if hint else node.quorate
+    doubt = "without quorum since" if node.minority and "minority" not in without else ""
     # -- what a planted bug does not look at
     if "quorum of a promotion" in without:
         quorate = True
@@ -90,6 +91,7 @@ def _put(setup: Setup, world: World, number: int, question: str) -> tuple[int, s
         replica,
         state,
         positions,
+        doubt,
     )
 
 

@@ -6,21 +6,17 @@ from typing import NamedTuple
 
 from model.world import World
 
-A_MINORITY_FORGETS = "a minority forgets first"
+BOTH_NOTICE = "both sides notice"
 PROMOTES_IN_TIME = "promotes in time"
-FENCED_BEFORE_RELEASE = "fenced before release"
-FENCED_FIRST = "fenced before a write"
 FAULTS = ("cut", "crash", "off", "agent", "switch", "errant", "threads", "device", "swing", "ban")
 
 
 class Setup(NamedTuple):
     """One search. ``start``: name of the first state; ``faults``: kind → how many; ``total``: of all kinds; ``writes``: by clients.
 
-    ``without``: rules and steps that are left out. ``assume``: what is taken for granted about the world (``A_MINORITY_FORGETS``: both
-    sides of a cut notice it before either acts on it, and a node without quorum has its server stopped before it can have quorum again;
-    ``PROMOTES_IN_TIME``: Pacemaker promotes an heir that it can promote before a dead primary has lost patience with it), and stricter
-    rules that are tried (``FENCED_BEFORE_RELEASE``: a lost node must be known to be off before commits are released, as with two_node;
-    ``FENCED_FIRST``: the same is asked before anything is written).
+    ``without``: rules and steps that are left out. ``assume``: what is taken for granted about the world (``BOTH_NOTICE``: both
+    sides of a cut notice it before either acts on it; ``PROMOTES_IN_TIME``: Pacemaker promotes an heir that it can promote before a dead
+    primary has lost patience with it). ``fence_first``: the agent's parameter.
     """
 
     nodes: int = 2
@@ -29,6 +25,7 @@ class Setup(NamedTuple):
     total: int = 2
     writes: int = 2
     two_node: bool = False
+    fence_first: bool = False
     without: frozenset[str] = frozenset()
     assume: frozenset[str] = frozenset()
 

@@ -34,7 +34,7 @@ SETUPS = _liveness()
 
 def _name(setup: Setup) -> str:
     faults = "+".join(kind for kind, count in setup.faults for _ in range(count))
-    more = ["two_node"] * setup.two_node + sorted(setup.assume)
+    more = ["two_node"] * setup.two_node + ["fence_first"] * setup.fence_first + sorted(setup.assume)
     return ", ".join([f"{setup.nodes} nodes", setup.start, faults, f"{setup.writes} writes", *more])
 
 

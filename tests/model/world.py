@@ -73,6 +73,7 @@ class Node(NamedTuple):
     admitted: tuple[str, ...]
     diverged: bool
     doing: tuple  # a procedure: (name, step, ...)
+    minority: bool = False  # without quorum since its server was proved in sync
     held: int = NOT_HELD  # started for Pacemaker without a server, because its role is not known
 
 
