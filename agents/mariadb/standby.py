@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     """Keep a running replica replicating and its score true; return the monitor's OCF code, or OcfError when it is degraded."""
     entry = cluster.journal()
+    cluster.take_back_reign(entry)
     server.sync_relay_log(_proved(cluster, unit, server, entry))
     wrong = stand_by(ctx, cluster, unit, server, entry)
     if wrong and "DIVERGED" in wrong:

@@ -50,6 +50,7 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         # A new life of the server is in sync with nobody; a dead one's score would make it an heir.
         cluster.set_score(decide.SCORE_NEVER)
         entry = cluster.journal()
+        cluster.take_back_reign(entry)
         choice = recovery.choose(facts(ctx, cluster, unit, entry, ctx.notify.promoted, 0))
         if choice.wait_for:
             held.hold(ctx.instance, held.WAITING, _waiting(choice))

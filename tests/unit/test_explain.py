@@ -251,6 +251,22 @@ def test_a_decision_that_cannot_be_confirmed(changes, error, says):
     assert bool(tools.written) == (error is IncompleteError)
 
 
+def test_a_decision_that_is_interrupted_bars_nobody():
+    """A reign without a record would be taken for the trace of a lost one."""
+
+    class Interrupted(Tools):
+        def __call__(self, argv, timeout=None, input=None):
+            if argv[:2] == ["cibadmin", "--modify"]:
+                raise KeyboardInterrupt
+            return super().__call__(argv, timeout, input)
+
+    service = alone().services[0]
+    tools = Interrupted(service.journal)
+    with pytest.raises(KeyboardInterrupt):
+        accept_loss_run.record(tools, service, "db1", "0-1-40")
+    assert not tools.published
+
+
 def test_waiting_for_the_promotion(monkeypatch):
     said = []
     found = status("healthy")
