@@ -63,7 +63,8 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
             if wrong and "DIVERGED" not in wrong:
                 wrong = f"{decide.stale(entry)} ({wrong})"
         elif stopped:  # not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
-            wrong = replication.receive(ctx, cluster, server, entry.primary)
+            proved = _proved(cluster, unit, server, entry)
+            wrong = replication.receive(ctx, cluster, server, entry.primary, proved)
         else:
             state, seen = roles.state_and_replica(server)
             wrong = decide.broken_replication(replica)
@@ -179,11 +180,16 @@ def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:
     return ocf.SUCCESS
 
 
-def publish_received(cluster: Cluster, server: Connection, entry: Journal) -> None:
-    """With several replicas in sync an election needs every one's received position; the IO thread stops so that it is final."""
+def publish_received(cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> None:
+    """With several replicas in sync an election needs every one's received position; the IO thread stops so that it is final.
+
+    Only of the life that is recorded: what that one said stays true when a promotion that was refused has had its server restarted, since
+    the primary of this epoch was demoted or fenced before. A later life may have lost some of it, and must not replace it by less.
+    """
     replica = server.replica()
-    if replica is None or len(entry.sync) < 2:
+    if replica is None or len(entry.sync) < 2 or not _proved(cluster, unit, server, entry):
         return
     server.run("STOP SLAVE IO_THREAD")
     replica = server.replica() or replica
-    cluster.publish_for_epoch("received", entry.epoch, gtid.latest(replica.received, replica.applied))
+    received = gtid.latest(replica.received, replica.applied)
+    cluster.publish_for_epoch("received", entry.epoch, f"{entry.sync[cluster.node]} {received}")
