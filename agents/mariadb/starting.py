@@ -72,6 +72,7 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         server.run("SET GLOBAL read_only=ON")
         cluster.keep_published("incarnation", life.of(process, server))
         try:
+            cloning.not_wanted(cluster)
             standby.stand_by(ctx, cluster, unit, server, cluster.journal())
         except (SqlError, PacemakerError) as error:
             # The server is up and read-only, which is what start promises; its first monitor looks after the rest.
