@@ -13,6 +13,7 @@ from hafailover.crm.accept_loss import losses, position_words, refusal
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
 from hafailover.crm.explain import MAY, MAY_NOT, PRIMARY, UNKNOWN, as_json, explain
 from hafailover.crm.explain_text import render, render_offline
+from hafailover.crm.status import Failure
 from hafailover.crm.status_text import plain
 from hafailover.crm.switchover import Answer, Answers
 from status_samples import DIRECTORY, status
@@ -168,6 +169,20 @@ def test_a_loss_is_accepted_only_when_nobody_may_be_promoted():
     assert "maintenance mode" in refused(maintained._replace(services=(service,)), "db2")
     applying = {"salvage": {"db1": "b.1.1 applying 50 0-2-74 0 received before the restart"}}
     assert "still applying" in refused(alone(), "db1", published=applying)
+
+
+def test_no_loss_is_accepted_while_the_last_primary_is_about_to_start():
+    found = alone()
+
+    def joined(**changes):
+        back = [one._replace(online=True, **changes) if one.name == "db2" else one for one in found.nodes]
+        return found._replace(nodes=tuple(back))
+
+    calm = {"standby": False, "maintenance": False, "pending": False, "unclean": False, "shutting_down": False}
+    assert "db2 was primary last and is in the cluster again" in refused(joined(**calm), "db1")
+    assert refused(joined(**{**calm, "standby": True}), "db1") is None
+    failed = Failure("db", "db2", "start", 1, "complete", "the disk is gone", 1.0, lasting=True, fails=1, threshold=1)
+    assert refused(joined(**calm)._replace(failures=(failed,)), "db1") is None
 
 
 def test_what_would_be_lost():
