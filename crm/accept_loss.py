@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from hafailover.agents.mariadb import gtid, salvage
 from hafailover.agents.mariadb.decide import OLD_DATA
 from hafailover.crm.explain import MAY, PRIMARY, Explanation
-from hafailover.crm.status import Service, Status
+from hafailover.crm.status import Instance, Service, Status
 from hafailover.crm.status_database import UNPROMOTED_ROLES
 from hafailover.crm.status_words import clock
 from hafailover.crm.switchover import Answer, Answers
@@ -53,10 +53,28 @@ def refusal(
             f"{last.node} was primary last and is back: wait for it (hafailover explain {last.node}). If it will never serve "
             f"again, take it out first: crm_attribute -N {last.node} -n standby -v on"
         )
+    if last and last.node != node and _is_starting(status, service, last):
+        return (
+            f"{last.node} was primary last and is in the cluster again: wait until its server has started. If it will never serve again, "
+            f"take it out first: crm_attribute -N {last.node} -n standby -v on"
+        )
     saved = salvage.parse(published.get("salvage", {}).get(node, ""))
     if saved and saved.state == salvage.APPLYING:
         return f"{node} is still applying what it received before its restart: wait, hafailover explain {node} says how much is left"
     return None
+
+
+def _is_starting(status: Status, service: Service, one: Instance) -> bool:
+    """Whether Pacemaker is about to start this instance, or does; nothing has kept it from that so far."""
+    node = status.node(one.node)
+    kept = any(
+        failure.lasting or failure.given_up
+        for failure in status.failures
+        if failure.node == one.node and failure.resource == service.name
+    )
+    return (
+        bool(node and (node.usable or (node.online and node.pending))) and one.role not in UNPROMOTED_ROLES and not kept
+    )
 
 
 def losses(status: Status, service: Service, node: str, answers: Answers) -> tuple[Loss, ...]:

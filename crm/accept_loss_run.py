@@ -46,8 +46,9 @@ def record(run: Run, service: Service, node: str, position: str) -> Journal:
     if conflict:
         raise RefusedError(f"things have changed since they were shown, nothing was done: {conflict}")
     try:
-        pacemaker.publish_for(node, f"{group}-reign", str(entry.epoch))
         pacemaker.write_property(group, "journal", journal.write(entry), _WEIGHT)
+        # After the write: a reign without a record would bar everybody, also the last primary when it returns.
+        pacemaker.publish_for(node, f"{group}-reign", str(entry.epoch))
         refusal = decide.release_refusal(entry, node, True, pacemaker.quorate(), _copies(pacemaker, group))
     except (PacemakerError, JournalError) as error:
         refusal = str(error)

@@ -99,6 +99,16 @@ class Pacemaker:
             ),
         )
 
+    def last_actions(self, resource: str) -> dict[str, tuple[str, str]]:
+        """The last action of ``resource`` on each node that was not fenced since, with its exit code: ("stop", "0"), ("monitor", "7")."""
+        xpath = f"//node_state//lrm_resource[@id='{resource}']/lrm_rsc_op[@id='{resource}_last_0']"
+        text = self._tool(["cibadmin", "-Q", "-A", xpath], absent="")
+        actions = (
+            dict(pair.split("=", 1) for pair in _quoted_pairs(element.partition(">")[0]))
+            for element in text.split("<lrm_rsc_op ")[1:]
+        )
+        return {one["on_node"]: (one["operation"], one["rc-code"]) for one in actions}
+
     def two_node(self) -> bool:
         """Tell whether Corosync gives both halves of a split quorum (``two_node: 1``)."""
         text = self._tool(["corosync-cmapctl", "-g", "runtime.votequorum.two_node"], absent="")

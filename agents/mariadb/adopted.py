@@ -54,6 +54,11 @@ def text(resource: str) -> str:
     )
 
 
+def own_unit(resource: str) -> str:
+    """The unit in which the cluster itself starts the server of ``resource``."""
+    return f"hafailover-mariadb-{resource}.service"
+
+
 def unit_of(pid: int) -> str:
     """The service unit in which ``pid`` runs, "" if it is in none or has ended."""
     try:
@@ -85,11 +90,13 @@ def is_adopted(resource: str, pid: int) -> bool:
 def take_over(resource: str, pid: int, run: Run) -> str:
     """Take over the running process ``pid``; return its unit's name. AdoptionError when systemd does not follow.
 
-    Doing it again changes nothing.
+    Doing it again changes nothing. Nor does it for the cluster's own unit: with the drop-in that could never be started again.
     """
     unit = unit_of(pid)
     if not unit:
         raise AdoptionError(f"mariadbd {pid} does not run in a systemd service")
+    if unit == own_unit(resource):
+        return unit
     path = drop_in(unit)
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with open(path + ".new", "w") as file:

@@ -269,10 +269,12 @@ def notify(ctx: Context) -> int:
             return ocf.SUCCESS
         entry = cluster.journal()
         if step == "pre-promote":
-            standby.publish_received(cluster, server, entry)
+            standby.publish_received(cluster, unit, server, entry)
         elif step == "post-promote":
             if cluster.node not in ctx.notify.promote:
-                wrong = replication.follow(ctx, cluster, server, ctx.notify.promote[0]) if ctx.notify.promote else None
+                # Without patience: a new primary admits nobody before its first monitor, and that and the address wait for this.
+                primary = ctx.notify.promote[0] if ctx.notify.promote else ""
+                wrong = replication.follow(ctx, cluster, server, primary, patience=0) if primary else None
                 if wrong:
                     ctx.log("warning", wrong)
         elif not entry.settling(now()):

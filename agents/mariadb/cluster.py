@@ -73,6 +73,7 @@ class Cluster:
         self._ctx = ctx
         self._group = f"hafailover-{ctx.instance}"
         self._recorded = f"{RUN_DIR}/{ctx.instance}.journal"
+        self._claimed = f"{RUN_DIR}/{ctx.instance}.claimed"
         self._nodes = tuple(addresses(ctx.params["nodes"]))
         self._fence_first = bool(ctx.params["fence_first"])
         self.writing = _Writing(f"{RUN_DIR}/{ctx.instance}.journal.lock")
@@ -116,6 +117,8 @@ class Cluster:
                 raise Refused(conflict)
             if promotion:
                 # Before the write: one that lands unseen must not be undone by an old copy of the CIB that nobody recognizes as such.
+                with open(self._claimed, "w") as file:
+                    file.write(str(entry.epoch))
                 self.publish("reign", str(entry.epoch))
             self.pacemaker.write_property(
                 self._group, JOURNAL, journal.write(entry), _PROMOTION_WEIGHT if promotion else 1
@@ -131,6 +134,26 @@ class Cluster:
             with open(self._recorded + ".new", "w") as file:
                 file.write(journal.write(entry))
             os.rename(self._recorded + ".new", self._recorded)
+            if promotion:
+                os.unlink(self._claimed)
+
+    def take_back_reign(self, seen: Journal) -> None:
+        """For an instance that is not being promoted: a reign that was announced, but never recorded nor confirmed, bars everybody else.
+
+        Whoever was to record it was ended, or could not. It never opened its server, so nothing is lost if it is forgotten.
+        """
+        try:
+            with open(self._claimed) as file:
+                claimed = int(file.read())
+        except (FileNotFoundError, ValueError):
+            return
+        if seen.epoch >= claimed:
+            return  # it was recorded all the same
+        if self.reigns().get(self.node) == claimed:
+            before = seen.epoch if seen.primary == self.node and seen.epoch == claimed - 1 else 0
+            self.publish("reign", str(before))
+            self._ctx.event("reign.taken-back", f"the promotion that was to begin epoch {claimed} came to nothing")
+        os.unlink(self._claimed)
 
     def _view(self) -> View:
         return self.pacemaker.view(self._group, JOURNAL)

@@ -356,12 +356,27 @@ def acknowledging(lives: Mapping[str, str], peers: frozenset[str]) -> dict[str, 
     return {name: life for name, life in lives.items() if name in peers and may_acknowledge(life)}
 
 
+def left_running(last_actions: Mapping[str, tuple[str, str]], joined: frozenset[str]) -> frozenset[str]:
+    """The nodes on which a server may run although its agent says nothing of it. ``last_actions``: node → action and exit code.
+
+    A Pacemaker that is shut down in order while its node is in maintenance leaves the server running, connected and acknowledging. When
+    it is back, still in maintenance, its probe finds the server, and no monitor speaks for it.
+    """
+    ended = (("stop", "0"), ("monitor", "7"))
+    return frozenset(
+        node
+        for node, (action, code) in last_actions.items()
+        if (action, code) not in ended and (action == "monitor" or node not in joined)
+    )
+
+
 def still_counted(
     sync: Mapping[str, str], published: Mapping[str, str], current: Mapping[str, str], clean_down: frozenset[str]
 ) -> dict[str, str]:
     """Which lives ``sync`` must name: the ``current`` ones, and those that have left the cluster without being known to be over.
 
-    A node that lost its membership can go on receiving and acknowledging until it is fenced, so only a node that is ``clean_down`` is out.
+    A node that lost its membership can go on receiving and acknowledging until it is fenced, so only a node that is ``clean_down``, and
+    whose server was stopped, is out.
     """
     lost = {name: life for name, life in sync.items() if name not in published and name not in clean_down}
     return {**lost, **current}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hafailover.agents.ocf import Context
 
 _SAID = "primary component"  # "within the primary component" and "within the non-primary component"
+_RENEW = 30.0  # seconds
 _LOOK = 5.0  # seconds; the newest such record of this boot is found in 0.02
 
 
@@ -47,10 +48,14 @@ def _write(path: str, text: str) -> None:
 def note(cluster: Cluster, entry: Journal, read_at: float) -> None:
     """Keep since when the proof in ``entry`` is known to stand: it was read at ``read_at`` (monotonic), and its primary is a member.
 
-    To be called while this server receives from that primary. Costs a question to Pacemaker once for each text of the journal.
+    To be called while this server receives from that primary. Costs a question to Pacemaker for each text of the journal, and twice a minute:
+    a network that was cut for a moment may leave the text as it was.
     """
     path, text = _path(cluster.resource, "proved"), journal.write(entry)
-    if _read(path).partition(" ")[2] != text and entry.primary in cluster.pacemaker.joined():
+    since, _, known = _read(path).partition(" ")
+    if known == text and read_at - float(since) < _RENEW:
+        return
+    if entry.primary in cluster.pacemaker.joined():
         _write(path, f"{read_at:.3f} {text}")
 
 

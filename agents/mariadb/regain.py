@@ -5,7 +5,8 @@ With one replica that makes this replica complete; with several, the one that ha
 
 So the order is: wait for acknowledgements first, *then* sample the position, see one replica pass it, and record in one write every life
 that may acknowledge. What was acknowledged before the sample is on the replica that passed it; what came later was acknowledged by a life
-that is recorded. A life is left out only when it is over or does not acknowledge, and the sample is taken after that.
+that is recorded. A life is left out only when it is over or does not acknowledge, and the sample is taken after that. A server that nobody
+hears of any more, and of which nobody knows that it was stopped, may acknowledge: it stays recorded, or nobody is proved in sync.
 
 With several replicas one that begins to receive could acknowledge commits before it is recorded. It asks first: it publishes its life
 with its SQL thread running, and starts to receive when the primary has published that life as admitted.
@@ -39,9 +40,15 @@ def regain(ctx: Context, cluster: Cluster, server: Connection, journal: Journal)
     peers = [name for name in nodes if name != cluster.node]
     published = cluster.published("incarnation")
     lives = decide.acknowledging(published, frozenset(peers))
-    if frozenset(journal.sync) - published.keys():
-        lives = decide.still_counted(journal.sync, published, lives, cluster.pacemaker.clean_down())
     several = len(peers) > 1
+    away = frozenset(peers) - published.keys()
+    if several and away:
+        view = cluster.pacemaker.view("", "")
+        running = away & decide.left_running(cluster.pacemaker.last_actions(cluster.resource), view.joined)
+        lives = decide.still_counted(journal.sync, published, lives, view.clean_down - running)
+        unseen = sorted(running - lives.keys())
+        if unseen:
+            return f"{', '.join(unseen)} may have a server running that nobody looks after, and that could acknowledge unnoticed"
     if several and not journal.sync:
         _admit(cluster, lives)
     behind = {name: "does not replicate" for name in peers if name not in lives}

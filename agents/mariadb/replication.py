@@ -65,7 +65,9 @@ def connect(ctx: Context, node: str) -> Connection:
     return sql.remote(addresses(ctx.params["nodes"])[node], ctx.params["port"], account.user, account.password, timeout)
 
 
-def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> str | None:
+def follow(
+    ctx: Context, cluster: Cluster, server: Connection, primary: str, patience: float = _ADMISSION
+) -> str | None:
     """Make ``server`` (this node's) replicate from ``primary``; return the reason when it must not or cannot yet.
 
     Both settings below must hold when replication starts: recovery may have truncated transactions of this server's own that the
@@ -115,21 +117,30 @@ def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> 
 
     salvage.forget(ctx.instance)
     ctx.event("follow", f"replicating from {primary} ({address})", peer=primary)
-    return receive(ctx, cluster, server, primary)
+    return receive(ctx, cluster, server, primary, patience=patience)
 
 
-def receive(ctx: Context, cluster: Cluster, server: Connection, primary: str) -> str | None:
-    """With the SQL thread running, publish this new life and begin to receive; return the reason when that must wait.
+def receive(
+    ctx: Context,
+    cluster: Cluster,
+    server: Connection,
+    primary: str,
+    proved: bool = False,
+    patience: float = _ADMISSION,
+) -> str | None:
+    """With the SQL thread running, publish this life and begin to receive; return the reason when that must wait.
 
     With several replicas an acknowledgement of this one could release a commit before the primary has it recorded: it waits to be admitted.
+    A life that is ``proved`` is recorded, and goes on at once: a promotion that came to nothing has stopped its IO thread, and a primary
+    that is gone for good admits nobody.
     """
     process = Unit(ctx).process()
     if process is None:
         return "the server has ended"
     this_life = life.of(process, server)
     cluster.keep_published("incarnation", this_life)
-    end = time.monotonic() + ctx.deadline.bound(_ADMISSION)
-    while cluster.has_several_replicas() and not cluster.is_admitted(primary, this_life):
+    end = time.monotonic() + ctx.deadline.bound(patience)
+    while cluster.has_several_replicas() and not proved and not cluster.is_admitted(primary, this_life):
         if time.monotonic() > end:
             return f"waiting until {primary} counts on this server's acknowledgements"
         time.sleep(_ADMISSION_LOOK)

@@ -33,12 +33,14 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
     alone = journal.primary in ("", cluster.node)
     online = cluster.pacemaker.joined() if alone or len(nodes) > 2 else frozenset(nodes)
     virgin: frozenset[str] = frozenset()
+    positions: dict[str, str] = {}
+    lives: dict[str, str] = {}
     if not journal.epoch:
         positions, virgin = first.read_shown(cluster.published("position"))
     elif not hint and len(set(journal.sync) - {cluster.node}) > 0:
-        positions = cluster.published_in_epoch("received", journal.epoch)
-    else:
-        positions = {}
+        lives = cluster.published("incarnation")
+        for name, said in cluster.published_in_epoch("received", journal.epoch).items():
+            lives[name], _, positions[name] = said.partition(" ")  # the life that received it, which may be over
     state, replica = state_and_replica(server)
     reigns = cluster.reigns() if alone or not hint else {}
     returned = journal.epoch and alone and reigns.get(cluster.node) != journal.epoch and not online.issuperset(nodes)
@@ -50,7 +52,7 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         journal=journal,
         incarnation=life.of(process, server) if process else "",
         reigns=reigns,
-        lives=cluster.published("incarnation") if not hint and set(journal.sync) - {cluster.node} else {},
+        lives=lives,
         replica=replica,
         state=state,
         positions=positions,

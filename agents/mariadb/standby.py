@@ -25,6 +25,7 @@ def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     """Keep a running replica replicating and its score true; return the monitor's OCF code, or OcfError when it is degraded."""
     read_at = time.monotonic()
     entry = cluster.journal()
+    cluster.take_back_reign(entry)
     proved = _proved(cluster, unit, server, entry)
     server.sync_relay_log(proved)
     wrong = stand_by(ctx, cluster, unit, server, entry)
@@ -67,7 +68,8 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
             if wrong and "DIVERGED" not in wrong:
                 wrong = f"{decide.stale(entry)} ({wrong})"
         elif stopped:  # not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
-            wrong = replication.receive(ctx, cluster, server, entry.primary)
+            proved = _proved(cluster, unit, server, entry)
+            wrong = replication.receive(ctx, cluster, server, entry.primary, proved)
         else:
             state, seen = roles.state_and_replica(server)
             # What one in sync cannot receive any more nobody has acknowledged: barred for it, it would leave the role to a last
@@ -186,11 +188,16 @@ def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:
     return ocf.SUCCESS
 
 
-def publish_received(cluster: Cluster, server: Connection, entry: Journal) -> None:
-    """With several replicas in sync an election needs every one's received position; the IO thread stops so that it is final."""
+def publish_received(cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> None:
+    """With several replicas in sync an election needs every one's received position; the IO thread stops so that it is final.
+
+    Only of the life that is recorded: what that one said stays true when a promotion that was refused has had its server restarted, since
+    the primary of this epoch was demoted or fenced before. A later life may have lost some of it, and must not replace it by less.
+    """
     replica = server.replica()
-    if replica is None or len(entry.sync) < 2:
+    if replica is None or len(entry.sync) < 2 or not _proved(cluster, unit, server, entry):
         return
     server.run("STOP SLAVE IO_THREAD")
     replica = server.replica() or replica
-    cluster.publish_for_epoch("received", entry.epoch, gtid.latest(replica.received, replica.applied))
+    received = gtid.latest(replica.received, replica.applied)
+    cluster.publish_for_epoch("received", entry.epoch, f"{entry.sync[cluster.node]} {received}")

@@ -67,6 +67,7 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         # A new life of the server is in sync with nobody; a dead one's score would make it an heir.
         cluster.set_score(decide.SCORE_NEVER)
         entry = cluster.journal()
+        cluster.take_back_reign(entry)
         choice = recovery.choose(facts(ctx, cluster, unit, entry, ctx.notify.promoted, 0))
         if choice.wait_for:
             held.hold(ctx.instance, held.WAITING, _waiting(choice))
@@ -88,6 +89,7 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         server.run("SET GLOBAL read_only=ON")
         cluster.keep_published("incarnation", life.of(process, server))
         try:
+            cloning.not_wanted(cluster)
             standby.stand_by(ctx, cluster, unit, server, cluster.journal())
         except (SqlError, PacemakerError) as error:
             # The server is up and read-only, which is what start promises; its first monitor looks after the rest.

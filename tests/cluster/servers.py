@@ -76,6 +76,9 @@ class Paper(Pacemaker):
     def clean_down(self) -> frozenset[str]:
         return frozenset()
 
+    def last_actions(self, resource: str) -> dict[str, tuple[str, str]]:
+        return {}
+
     def two_node(self) -> bool:
         return False
 

@@ -160,6 +160,14 @@ def test_a_unit_is_taken_over_once_and_for_one_resource(tmp_path: Any, monkeypat
     assert not adopted.is_adopted("db", 8)
 
 
+def test_the_cluster_s_own_unit_is_left_as_it_is(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adopted, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(adopted, "unit_of", lambda pid: "hafailover-mariadb-db.service")
+    systemd = Systemd()
+    assert adopted.take_over("db", 7, systemd) == "hafailover-mariadb-db.service"
+    assert systemd.asked == [] and list(tmp_path.iterdir()) == []
+
+
 def test_a_unit_that_would_be_restarted_all_the_same_is_refused(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adopted, "SYSTEMD", str(tmp_path))
     monkeypatch.setattr(adopted, "unit_of", lambda pid: "mariadb.service")

@@ -13,6 +13,7 @@ from hafailover.crm.accept_loss import losses, position_words, refusal
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
 from hafailover.crm.explain import MAY, MAY_NOT, PRIMARY, UNKNOWN, as_json, explain
 from hafailover.crm.explain_text import render, render_offline
+from hafailover.crm.status import Failure
 from hafailover.crm.status_text import plain
 from hafailover.crm.switchover import Answer, Answers
 from status_samples import DIRECTORY, status
@@ -170,6 +171,20 @@ def test_a_loss_is_accepted_only_when_nobody_may_be_promoted():
     assert "still applying" in refused(alone(), "db1", published=applying)
 
 
+def test_no_loss_is_accepted_while_the_last_primary_is_about_to_start():
+    found = alone()
+
+    def joined(**changes):
+        back = [one._replace(online=True, **changes) if one.name == "db2" else one for one in found.nodes]
+        return found._replace(nodes=tuple(back))
+
+    calm = {"standby": False, "maintenance": False, "pending": False, "unclean": False, "shutting_down": False}
+    assert "db2 was primary last and is in the cluster again" in refused(joined(**calm), "db1")
+    assert refused(joined(**{**calm, "standby": True}), "db1") is None
+    failed = Failure("db", "db2", "start", 1, "complete", "the disk is gone", 1.0, lasting=True, fails=1, threshold=1)
+    assert refused(joined(**calm)._replace(failures=(failed,)), "db1") is None
+
+
 def test_what_would_be_lost():
     found = alone()
     (loss,) = losses(found, found.services[0], "db1", Answers({"db1": Answer("db1", state="0-1-9")}))
@@ -249,6 +264,22 @@ def test_a_decision_that_cannot_be_confirmed(changes, error, says):
     with pytest.raises(error, match=says):
         accept_loss_run.record(tools, service, "db1", "0-1-40")
     assert bool(tools.written) == (error is IncompleteError)
+
+
+def test_a_decision_that_is_interrupted_bars_nobody():
+    """A reign without a record would be taken for the trace of a lost one."""
+
+    class Interrupted(Tools):
+        def __call__(self, argv, timeout=None, input=None):
+            if argv[:2] == ["cibadmin", "--modify"]:
+                raise KeyboardInterrupt
+            return super().__call__(argv, timeout, input)
+
+    service = alone().services[0]
+    tools = Interrupted(service.journal)
+    with pytest.raises(KeyboardInterrupt):
+        accept_loss_run.record(tools, service, "db1", "0-1-40")
+    assert not tools.published
 
 
 def test_waiting_for_the_promotion(monkeypatch):

@@ -47,6 +47,16 @@ def test_who_may_acknowledge_and_who_still_counts() -> None:
     assert decide.still_counted(sync, lives, {"db2": "b.2.2.31"}, frozenset()) == {"db2": "b.2.2.31"}
 
 
+def test_where_a_server_may_run_that_nobody_speaks_for() -> None:
+    last = {"db1": ("stop", "0"), "db2": ("start", "0"), "db3": ("monitor", "0"), "db4": ("monitor", "7")}
+    # Shut down in order with its server left running, or not fenced yet.
+    assert decide.left_running(last, frozenset()) == {"db2", "db3"}
+    # What this Pacemaker has started itself says whether it acknowledges, or does not run; what its probe has found does not yet.
+    assert decide.left_running(last, frozenset(last)) == {"db3"}
+    assert decide.left_running({**last, "db1": ("stop", "1")}, frozenset(last)) == {"db3"}
+    assert decide.left_running({"db1": ("stop", "1")}, frozenset()) == {"db1"}
+
+
 @pytest.mark.parametrize(("before", "after"), [(False, True), (True, False), (False, False)])
 def test_nothing_is_released_without_quorum(before: bool, after: bool) -> None:
     assert "no quorum" in (decide.release_refusal(ENTRY, "db1", before, after, {"db1": ENTRY}) or "")

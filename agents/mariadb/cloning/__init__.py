@@ -84,6 +84,12 @@ def instead(ctx: Context, cluster: Cluster, unit: Unit, failure: str) -> bool:
     return True
 
 
+def not_wanted(cluster: Cluster) -> None:
+    """For start, when the server has started on its data: a request for a clone was for this start, not for a failure some day."""
+    if cluster.published(WANTED).get(cluster.node) == "yes":
+        cluster.publish(WANTED, "no")
+
+
 def consider(ctx: Context) -> None:
     """For the monitor of a replica that cannot follow: have the worker look, which clones only what would lose nothing."""
     asked = float(notes.asked(ctx.instance).get("id", 0)) / 1e9
