@@ -48,8 +48,8 @@ def _write(path: str, text: str) -> None:
 def note(cluster: Cluster, entry: Journal, read_at: float) -> None:
     """Keep since when the proof in ``entry`` is known to stand: it was read at ``read_at`` (monotonic), and its primary is a member.
 
-    To be called while this server receives from that primary. Costs a question to Pacemaker for each text of the journal, and twice a minute:
-    a network that was cut for a moment may leave the text as it was.
+    To be called while this server receives from that primary. Costs a question to Pacemaker for each text of the journal, and twice a
+    minute: a network that was cut for a moment may leave the text as it was.
     """
     path, text = _path(cluster.resource, "proved"), journal.write(entry)
     since, _, known = _read(path).partition(" ")
