@@ -152,7 +152,7 @@ def _place(server: Server, wanted: Wanted) -> Iterator[Check]:
             "the server does not run in a systemd service, so nobody would tell the cluster of its death",
         )
     else:
-        taken = "taken over already" if server.held else "is going to be taken over while it runs"
+        taken = "was taken over already" if server.held else "is going to be taken over while it runs"
         yield Check("unit", OK, f"it runs in {server.unit}, which {taken}")
     if server.on("wsrep_on"):
         yield Check(

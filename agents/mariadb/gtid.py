@@ -39,8 +39,8 @@ def parse(text: str) -> tuple[Gtid, ...]:
 
 
 def text(gtids: tuple[Gtid, ...]) -> str:
-    """Write GTIDs in MariaDB's form, in a fixed order."""
-    return ",".join(str(gtid) for gtid in sorted(gtids))
+    """Write GTIDs in MariaDB's form, in a fixed order, each once."""
+    return ",".join(str(gtid) for gtid in sorted(set(gtids)))
 
 
 def missing(have: str, other_state: str) -> tuple[Gtid, ...]:
