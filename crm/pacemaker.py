@@ -34,11 +34,21 @@ _XML_ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), (
 
 
 class View(NamedTuple):
-    """One reading of the CIB: a property's ``value`` (None if unset), the nodes that have ``joined``, those that are known to be off."""
+    """One reading of the CIB: a property's ``value`` (None if unset), the nodes that have ``joined``, those that are known to be off, and
+    the Corosync id of each node.
+    """
 
     value: str | None
     joined: frozenset[str]
     clean_down: frozenset[str]
+    ids: Mapping[str, str] = {}
+
+
+class Membership(NamedTuple):
+    """What Corosync says now: whether this node has quorum, and the ids of the nodes that it is together with, itself among them."""
+
+    quorate: bool
+    ids: frozenset[str]
 
 
 class PacemakerError(Exception):
@@ -66,9 +76,9 @@ class Pacemaker:
         """Tell whether this partition has quorum now."""
         return self._tool(["crm_node", "-q"]) == "1"
 
-    def partition(self) -> frozenset[str]:
-        """Names of the nodes in Corosync's membership, whether or not they have joined."""
-        return frozenset(self._tool(["crm_node", "-p"]).split())
+    def membership(self) -> Membership:
+        """Quorum and membership from Corosync itself: Pacemaker's controller answers nobody for a second after a change of the CIB."""
+        return _membership(self._run(["corosync-quorumtool", "-s", "-i"], timeout=self._timeout).out)
 
     def joined(self) -> frozenset[str]:
         """Names of the nodes whose Pacemaker has joined, and whose copy of the CIB is therefore one with this node's.
@@ -97,6 +107,7 @@ class Pacemaker:
             clean_down=frozenset(
                 node for node, state in states.items() if not _online(state) and state.get("expected") == "down"
             ),
+            ids={node: state.get("id", "") for node, state in states.items()},
         )
 
     def last_actions(self, resource: str) -> dict[str, tuple[str, str]]:
@@ -200,6 +211,22 @@ class Pacemaker:
     def report_failure(self, resource: str, node: str) -> None:
         """Tell Pacemaker that ``resource`` has failed on ``node`` instead of waiting for the next monitor."""
         self._tool(["crm_resource", "--fail", "-r", resource, "-N", node])
+
+
+def _membership(said: str) -> Membership:
+    """Read what ``corosync-quorumtool -s -i`` printed; PacemakerError when it could not ask. It exits with 2 without quorum."""
+    quorate, ids, listed = None, set(), False
+    for line in said.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "Quorate":
+            quorate = value.strip() == "Yes"
+        words = line.split()
+        if listed and words and words[0].isdigit():
+            ids.add(words[0])
+        listed = listed or words[:1] == ["Nodeid"]
+    if quorate is None or not ids:
+        raise PacemakerError("corosync-quorumtool does not say who is a member")
+    return Membership(quorate, frozenset(ids))
 
 
 def _value(element: str) -> str | None:

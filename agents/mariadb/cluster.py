@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hafailover.crm.pacemaker import View
+    from hafailover.crm.pacemaker import Membership, View
 
 JOURNAL = "journal"
 _PROMOTION_WEIGHT = 2
@@ -103,13 +103,14 @@ class Cluster:
         with self.writing as alone:
             if not alone:
                 raise Refused("another process of this node is writing the journal")
-            before = self.pacemaker.quorate()
-            if not before:
-                raise Refused("this partition has no quorum")
             promotion = entry.by == "promote"
             view = self._view()
             copies = self._copies(view, self._readers(view, promotion))
-            conflict = decide.record_conflict(base, copies) or self._unheard(view, copies)
+            members = self.pacemaker.membership()
+            before = members.quorate
+            if not before:
+                raise Refused("this partition has no quorum")
+            conflict = decide.record_conflict(base, copies) or self._unheard(members, view, copies)
             # Asked before as well as after: each write that is refused only afterwards raises the version of this copy, and if this
             # node is the one that is fenced, such a copy wins over its successor's when it returns.
             conflict = conflict or self._still_up(view)
@@ -125,8 +126,9 @@ class Cluster:
             )
             view = self._view()
             copies = self._copies(view, self._readers(view, promotion))
-            refusal = self._unheard(view, copies) or self._still_up(view)
-            refusal = decide.release_refusal(entry, self.node, before, self.pacemaker.quorate(), copies) or refusal
+            members = self.pacemaker.membership()
+            refusal = self._unheard(members, view, copies) or self._still_up(view)
+            refusal = decide.release_refusal(entry, self.node, before, members.quorate, copies) or refusal
             if refusal:
                 if promotion and all(copy == base for copy in copies.values()):
                     self.publish("reign", str(base.epoch if base.primary == self.node else 0))
@@ -158,9 +160,10 @@ class Cluster:
     def _view(self) -> View:
         return self.pacemaker.view(self._group, JOURNAL)
 
-    def _unheard(self, view: View, copies: Mapping[str, Journal]) -> str | None:
+    def _unheard(self, members: Membership, view: View, copies: Mapping[str, Journal]) -> str | None:
         """Say which data node is in Corosync's membership although its copy of the CIB has not been heard, or None."""
-        unheard = (self.pacemaker.partition() & frozenset(self._nodes)) - copies.keys() - view.clean_down
+        there = {name for name, number in view.ids.items() if number in members.ids}
+        unheard = there & frozenset(self._nodes) - copies.keys() - view.clean_down
         return f"{', '.join(sorted(unheard))} has not joined yet" if unheard else None
 
     def _still_up(self, view: View) -> str | None:
@@ -192,17 +195,18 @@ class Cluster:
             copies = {self.node: journal.read(view.value)}
             for name in readers:
                 if name != self.node:
-                    copy = self._copy_of(name)
+                    copy = self._copy_of(name, view)
                     if copy is not None:
                         copies[name] = copy
         except (JournalError, PacemakerError) as error:
             raise Refused(str(error)) from None
         return copies
 
-    def _copy_of(self, name: str) -> Journal | None:
+    def _copy_of(self, name: str, view: View) -> Journal | None:
         """The journal in the copy of ``name``, or None as soon as it is no member any more.
 
         A node that has just died is a member for some seconds more, and commits may wait for this answer: so it is asked in short turns.
+        Corosync knows first; the CIB says so only when somebody coordinates the cluster again.
         """
         end = time.monotonic() + _PEER_COPY_TIMEOUT
         while True:
@@ -211,7 +215,7 @@ class Cluster:
             except PacemakerError:
                 if time.monotonic() > end:
                     raise
-            if name not in self.pacemaker.joined():
+            if view.ids.get(name) not in self.pacemaker.membership().ids or name not in self.pacemaker.joined():
                 return None
 
     def recorded(self) -> Journal | None:

@@ -28,7 +28,7 @@ from hafailover.agents.mariadb.cluster import Cluster, now  # noqa: E402
 from hafailover.agents.mariadb.declaration import agent  # noqa: E402
 from hafailover.agents.mariadb.server import RUN_DIR, Unit  # noqa: E402
 from hafailover.agents.mariadb.sql import Connection, SqlError  # noqa: E402
-from hafailover.crm.pacemaker import Pacemaker, View  # noqa: E402
+from hafailover.crm.pacemaker import Membership, Pacemaker, View  # noqa: E402
 
 HOME = pathlib.Path("/srv/servers")
 RENDERED = pathlib.Path("/etc/mysql/hafailover-db.cnf")
@@ -70,8 +70,8 @@ class Paper(Pacemaker):
     def joined(self) -> frozenset[str]:
         return frozenset(ADDRESSES)
 
-    def partition(self) -> frozenset[str]:
-        return frozenset(ADDRESSES)
+    def membership(self) -> Membership:
+        return Membership(True, frozenset())
 
     def clean_down(self) -> frozenset[str]:
         return frozenset()

@@ -12,7 +12,7 @@ from hafailover.agents.mariadb import cluster as clusters
 from hafailover.agents.mariadb import journal
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal
-from hafailover.crm.pacemaker import PacemakerError, View
+from hafailover.crm.pacemaker import Membership, PacemakerError, View
 
 BASE = Journal(7, "db1", "0-1-50", {"db2": "b.2.2.31"}, 1000, "regain")
 
@@ -26,8 +26,8 @@ class Pacemaker:
     def quorate(self) -> bool:
         return True
 
-    def partition(self) -> frozenset[str]:
-        return frozenset({"db2"})
+    def membership(self) -> Membership:
+        return Membership(True, frozenset({"2"}))
 
     def two_node(self) -> bool:
         return False
