@@ -74,7 +74,7 @@ def standing(lines: list[str]) -> decide.Standing:
         elif word == "life":
             name, _, life = rest.partition(" ")
             known["lives"][name] = life
-        elif word in ("state", "incarnation"):
+        elif word in ("state", "incarnation", "doubt"):
             known[word] = rest
         else:
             raise AssertionError(f"unknown fact {line!r}")
