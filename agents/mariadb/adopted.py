@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from hafailover.agents.mariadb.server import DIED_HOOK
+from hafailover.agents.mariadb.server import DIED_HOOK, unit_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,11 +54,6 @@ def text(resource: str) -> str:
     )
 
 
-def own_unit(resource: str) -> str:
-    """The unit in which the cluster itself starts the server of ``resource``."""
-    return f"hafailover-mariadb-{resource}.service"
-
-
 def unit_of(pid: int) -> str:
     """The service unit in which ``pid`` runs, "" if it is in none or has ended."""
     try:
@@ -95,7 +90,7 @@ def take_over(resource: str, pid: int, run: Run) -> str:
     unit = unit_of(pid)
     if not unit:
         raise AdoptionError(f"mariadbd {pid} does not run in a systemd service")
-    if unit == own_unit(resource):
+    if unit == unit_name(resource):
         return unit
     path = drop_in(unit)
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)

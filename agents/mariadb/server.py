@@ -64,12 +64,17 @@ def _process(pid: int, datadir: str) -> Process | None:
     return None if fields[0] in "ZX" else Process(pid, fields[19])
 
 
+def unit_name(resource: str) -> str:
+    """The unit in which the cluster itself starts the server of ``resource``."""
+    return f"hafailover-mariadb-{resource}.service"
+
+
 class Unit:
     """The systemd unit ``hafailover-mariadb-<instance>.service`` and the process in it."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self.name = f"hafailover-mariadb-{ctx.instance}.service"
+        self.name = unit_name(ctx.instance)
         self.datadir = os.path.realpath(ctx.params["datadir"])
         self._planned = f"{RUN_DIR}/{ctx.instance}.planned"
         self._left = f"{RUN_DIR}/{ctx.instance}.left"

@@ -58,27 +58,26 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
     if not wrong and entry.primary not in ("", cluster.node):
         address = addresses(ctx.params["nodes"]).get(entry.primary)
         stopped = replica is not None and decide.stopped_receiving(replica)
+        proved = _proved(cluster, unit, server, entry)
         if (
             replica is None
             or replica.source != address
             or (stopped and not replica.sql)
-            or _must_follow_anew(cluster, unit, replica, server, entry)
+            or (not proved and _must_follow_anew(replica, server))
         ):
             wrong = replication.follow(ctx, cluster, server, entry.primary)
             if wrong and "DIVERGED" not in wrong:
                 wrong = f"{decide.stale(entry)} ({wrong})"
         elif stopped:  # not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
-            proved = _proved(cluster, unit, server, entry)
             wrong = replication.receive(ctx, cluster, server, entry.primary, proved)
         else:
             state, seen = roles.state_and_replica(server)
             # What one in sync cannot receive any more nobody has acknowledged: barred for it, it would leave the role to a last
             # primary that returned with older data, and therefore could send nothing.
-            received = _proved(cluster, unit, server, entry)
-            wrong = decide.broken_replication(replica._replace(io="Yes", io_errno=0) if received else replica)
+            wrong = decide.broken_replication(replica._replace(io="Yes", io_errno=0) if proved else replica)
             if cluster.has_several_replicas() and not replica.sql and replica.io != "No":
                 server.run("STOP SLAVE IO_THREAD")  # it would acknowledge commits that it cannot be promoted with
-            own = _divergence(ctx, cluster, unit, server, entry, state, seen or replica)
+            own = _divergence(ctx, cluster, server, entry, state, seen or replica, proved)
             wrong = f"{own} ({wrong})" if own and wrong else own or wrong
             if not wrong and replica.io == "Yes":
                 _joined(ctx, cluster, unit, entry)
@@ -98,29 +97,31 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
 
 
 def _divergence(
-    ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal, state: str, replica: decide.Replica
+    ctx: Context,
+    cluster: Cluster,
+    server: Connection,
+    entry: Journal,
+    state: str,
+    replica: decide.Replica,
+    proved: bool,
 ) -> str | None:
     """Say what this replica holds that did not come from its primary, or None, and keep the GTIDs published."""
     extra = divergence.look(cluster, server, state, replica.applied)
     said = divergence.sentence(extra) if extra else None
     # A primary whose log was reset leaves a connected replica waiting for ever, with both threads at "Yes".
-    if not extra and (replica.io_errno in decide.DIVERGENCE_ERRORS or not _proved(cluster, unit, server, entry)):
+    if not extra and (replica.io_errno in decide.DIVERGENCE_ERRORS or not proved):
         extra = replication.differs(ctx, server, entry.primary)
         said = decide.divergence(gtid.text(extra), "", entry.primary)
     divergence.report(cluster, gtid.text(extra))
     return said
 
 
-def _must_follow_anew(
-    cluster: Cluster, unit: Unit, replica: decide.Replica, server: Connection, entry: Journal
-) -> bool:
+def _must_follow_anew(replica: decide.Replica, server: Connection) -> bool:
     """Tell whether it replicates from the right server in a wrong way, as one that was taken over does.
 
-    A life that is in sync is left alone: following anew discards relay log that it may have acknowledged.
+    Not to be asked of a life that is in sync: following anew discards relay log that it may have acknowledged.
     """
-    if _proved(cluster, unit, server, entry) or decide.broken_replication(replica):
-        return False
-    return not replica.gtid or not server.acknowledges()
+    return not decide.broken_replication(replica) and not (replica.gtid and server.acknowledges())
 
 
 def _proved(cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> bool:

@@ -108,6 +108,19 @@ def assert_same_rows(lab: Lab, expected: set[int]) -> None:
         until(f"{node} holds {sorted(expected)}", lambda node=node: rows(lab, node) == expected)
 
 
+def on_its_own_disk(lab: Lab, node: str) -> None:
+    """Have the server of ``node`` on a file system that can be filled, and that is not mounted any more after a reboot."""
+    shell(lab, node, f"crm_standby -v on -N {node}")
+    until(f"the server on {node} has ended", lambda: lab.exec(node, ["pgrep", "-x", "mariadbd"]).returncode == 1)
+    shell(
+        lab,
+        node,
+        "mkdir -p /root/data; mount -t tmpfs -o size=900m tmpfs /root/data; cp -a /var/lib/mysql/. /root/data/; "
+        f"mount --bind /root/data /var/lib/mysql; chown mysql:mysql /var/lib/mysql; crm_standby -D -N {node}",
+    )
+    healthy(lab)
+
+
 def never_used(lab: Lab) -> None:
     """Stop the database and forget that it ever ran: no journal, nothing published, every data directory empty."""
     first = lab.data_nodes[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from hafailover.vagrant.lab import Lab
-from pair import healthy, other, until
+from pair import on_its_own_disk, other, until
 from stubborn import RUNS, Writer, ask, end, events, make, primary, promoted, prove, reason, session
 
 NAME = "disktest"
@@ -57,7 +57,7 @@ def test_a_server_that_survives_sigkill(lab: Lab, writer: Writer) -> None:
 def test_a_full_disk_moves_the_primary(lab: Lab, writer: Writer) -> None:
     """The server answers every SELECT and no commit; its role moves to a replica with space, and it comes back when there is some."""
     for node in (other(lab, primary(lab)), primary(lab)):
-        small_disk(lab, node)
+        on_its_own_disk(lab, node)
     old = primary(lab)
     heir = other(lab, old)
     writer.progress()
@@ -92,19 +92,6 @@ def test_a_full_disk_of_a_replica_bars_it(lab: Lab, writer: Writer) -> None:
 
 def failed_actions(lab: Lab, node: str) -> str:
     return lab.exec(node, ["crm_mon", "-1"], timeout=30).stdout
-
-
-def small_disk(lab: Lab, node: str) -> None:
-    """Put the data directory on a file system that can be filled without filling this machine."""
-    lab.exec(node, ["crm_standby", "-v", "on", "-N", node], check=True)
-    until(f"the server on {node} has ended", lambda: lab.exec(node, ["pgrep", "-x", "mariadbd"]).returncode == 1)
-    script = (
-        "mkdir -p /root/small && mount -t tmpfs -o size=900m tmpfs /root/small && cp -a /var/lib/mysql/. /root/small/ && "
-        "mount --bind /root/small /var/lib/mysql && chown mysql:mysql /var/lib/mysql"
-    )
-    lab.exec(node, ["sh", "-c", script], check=True)
-    lab.exec(node, ["crm_standby", "-D", "-N", node], check=True)
-    healthy(lab)
 
 
 def fill(lab: Lab, node: str) -> None:

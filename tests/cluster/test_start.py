@@ -14,6 +14,7 @@ from pair import (
     UNIT,
     assert_same_rows,
     healthy,
+    on_its_own_disk,
     other,
     primary,
     promoted,
@@ -199,15 +200,7 @@ def test_older_data_than_the_last_primary_had_are_not_served(lab: Lab) -> None:
     """After its reboot the file system with the data is not mounted: an old copy under the mount point lacks most of them."""
     replica = primary(lab)
     last = other(lab, replica)
-    lab.exec(last, ["crm_standby", "-v", "on", "-N", last], check=True)
-    until("its server has ended", lambda: not servers(lab, last))
-    mount = (
-        "mkdir -p /root/data && mount -t tmpfs -o size=900m tmpfs /root/data && cp -a /var/lib/mysql/. /root/data/ && "
-        "mount --bind /root/data /var/lib/mysql && chown mysql:mysql /var/lib/mysql"
-    )
-    lab.exec(last, ["sh", "-c", mount], check=True)
-    lab.exec(last, ["crm_standby", "-D", "-N", last], check=True)
-    healthy(lab)
+    on_its_own_disk(lab, last)
     assert writing(lab, replica, 150).wait(60) == 0
     lab.exec(last, ["hafailover", "promote", last, "--yes"], timeout=300, check=True)
     lab.power_off(replica, hold=True)

@@ -12,9 +12,7 @@ from hafailover.vagrant.drill.target import Target
 from hafailover.vagrant.lab import Lab
 
 _SETTLED_WITHIN = 20.0
-_ASK_AGAIN = (
-    20.0  # seconds in which a switchover that was refused, over a replica's lag for example, is asked for again
-)
+_ASK_AGAIN = 20.0  # seconds; a switchover may be refused over a replica's lag that is gone a moment later
 
 
 class Stack(Protocol):
