@@ -7,8 +7,10 @@ import grp
 import os
 import pwd
 import secrets
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Callable
 
 from hafailover.crm.errors import HafailoverError
 
@@ -28,11 +30,29 @@ class RenderedFile:
     secret: bool = False
 
 
+@dataclass(frozen=True)
+class FileEdit:
+    """A change to a file of a node that is not ours alone, such as another package's configuration.
+
+    ``edit`` gets the whole content (b"" when there is no file) and returns the content wanted: it changes what it is
+    about, keeps everything else, and changes nothing when called on its own result. UsageError when the content is
+    nothing that it understands. A new file gets ``mode``, ``owner`` and ``group``, one that is there keeps its own.
+    The content may hold secrets if ``secret``; then differences are not printed as they are.
+    """
+
+    path: str
+    edit: Callable[[bytes], bytes]
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+    secret: bool = False
+
+
 def write(target: Path, content: bytes, mode: int, owner: str = "", group: str = "") -> None:
     """Replace ``target`` at once by a file with this content, mode and (unless empty) owner and group.
 
     The new file is made unreadable for others and gets its final mode only when it is complete; missing directories
-    are made. HafailoverError when that is not possible; the old file is then still there.
+    are made. Owner and group are names, or numbers. HafailoverError when that is not possible; the old file is then still there.
     """
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}"
     try:
@@ -55,9 +75,21 @@ def write(target: Path, content: bytes, mode: int, owner: str = "", group: str =
         raise HafailoverError(f"{target}: cannot be written: {error.strerror}") from error
 
 
+def rewrite(target: Path, content: bytes, edit: FileEdit) -> None:
+    """Replace ``target`` at once, keeping its mode, owner and group; those of ``edit`` when it is new. HafailoverError."""
+    # The file that a symbolic link leads to, not the link: /etc/hosts is one on some systems.
+    target = Path(os.path.realpath(target))
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        write(target, content, edit.mode, edit.owner, edit.group)
+        return
+    write(target, content, stat.S_IMODE(old.st_mode), str(old.st_uid), str(old.st_gid))
+
+
 def _uid(owner: str) -> int:
-    if not owner:
-        return -1
+    if not owner or owner.isdigit():
+        return int(owner or -1)
     try:
         return pwd.getpwnam(owner).pw_uid
     except KeyError:
@@ -67,8 +99,8 @@ def _uid(owner: str) -> int:
 
 
 def _gid(group: str) -> int:
-    if not group:
-        return -1
+    if not group or group.isdigit():
+        return int(group or -1)
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:

@@ -8,7 +8,7 @@ from hafailover.crm import model
 from hafailover.crm.errors import UsageError
 from hafailover.crm.model import Configuration, Constraint, Primitive, Resource
 from hafailover.crm.service import Anchor, service_types
-from hafailover.crm.topology import Fence, Topology, Vip
+from hafailover.crm.topology import Fence, Service, Topology, Vip
 from hafailover.crm.topology_check import FENCE_SECRETS
 
 # A primary weighs its node down with its priority; the other side of a split waits this long before it fences it. Twice
@@ -29,6 +29,7 @@ def configuration(topology: Topology) -> Configuration:
         part = service_types()[service.type].part(service, topology)
         resources += part.resources
         constraints += part.constraints
+        constraints += _service_ties(topology, service)
     _refuse_duplicates(topology, resources, constraints)
     return Configuration(
         properties=(model.named_set("cluster_property_set", "cib-bootstrap-options", _properties(topology)),),
@@ -124,12 +125,32 @@ def _anchor(topology: Topology, follows: str | None) -> Anchor | None:
 def _ties(follower: str, anchor: Anchor | None) -> list[Constraint]:
     if anchor is None:
         return []
-    what = f"{anchor.resource}-{anchor.role.lower()}" if anchor.role else anchor.resource
+    what = _what(anchor)
     # Both are needed: without the order the address would be up before the primary accepts writes.
     return [
         model.colocation(f"{follower}-with-{what}", follower, anchor.resource, anchor.role),
         model.order(f"{follower}-after-{what}", anchor.resource, anchor.action, follower, "start"),
     ]
+
+
+def _service_ties(topology: Topology, service: Service) -> list[Constraint]:
+    """What the keys ``after`` and ``with`` of a service mean."""
+    own = service_types()[service.type].anchor(service, None).resource
+    beside = _anchor(topology, service.beside)
+    ties = []
+    if beside:
+        ties.append(model.colocation(f"{own}-with-{_what(beside)}", own, beside.resource, beside.role))
+    anchors = [_anchor(topology, reference) for reference in (service.beside, *service.after)]
+    for anchor in dict.fromkeys(anchor for anchor in anchors if anchor):
+        # After a role, one way only: otherwise every user of a database would have to stop, and may take minutes to
+        # finish its work, before the next primary may be promoted. The users' agents see the move and begin anew.
+        name = f"{own}-after-{_what(anchor)}"
+        ties.append(model.order(name, anchor.resource, anchor.action, own, "start", symmetrical=anchor.role is None))
+    return ties
+
+
+def _what(anchor: Anchor) -> str:
+    return f"{anchor.resource}-{anchor.role.lower()}" if anchor.role else anchor.resource
 
 
 def _refuse_duplicates(topology: Topology, resources: list[Resource], constraints: list[Constraint]) -> None:

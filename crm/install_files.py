@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from hafailover.crm.errors import HafailoverError
-from hafailover.crm.files import RenderedFile
+from hafailover.crm.files import FileEdit, RenderedFile
 
 BEGIN = b"# BEGIN hafailover\n"
 END = b"# END hafailover\n"
@@ -29,11 +29,22 @@ def current(target: Path, file: RenderedFile, own: bool) -> bool:
         raise HafailoverError(f"{target}: cannot be read: {error.strerror}") from error
 
 
-def hosts_with_block(old: bytes, block: bytes) -> bytes | None:
-    """The file ``old`` with ``block`` between our marks, in place or at the end; None when it is there already."""
-    marked = BEGIN + block + END
+def edited(target: Path, edit: FileEdit) -> tuple[bytes, bytes]:
+    """What ``target`` contains (b"" if there is no such file), and what it should. HafailoverError."""
+    try:
+        old = target.read_bytes()
+    except FileNotFoundError:
+        old = b""
+    except OSError as error:
+        raise HafailoverError(f"{target}: cannot be read: {error.strerror}") from error
+    return old, edit.edit(old)
+
+
+def block(old: bytes, lines: bytes) -> bytes:
+    """The file ``old`` with ``lines`` between our marks, in place or at the end."""
+    marked = BEGIN + lines + END
     if marked in old:
-        return None
+        return old
     start, end = old.find(BEGIN), old.find(END)
     if 0 <= start < end:
         return old[:start] + marked + old[end + len(END) :]

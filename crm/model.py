@@ -6,7 +6,7 @@ the model has no type for is kept as text (Verbatim). So reading and writing los
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
 
@@ -271,6 +271,12 @@ def clone(name: str, member: Primitive | Group, meta: Mapping[str, str]) -> Clon
     return Clone(name, (attribute_set("meta_attributes", name, meta), member))
 
 
+def group(name: str, members: Sequence[Primitive], meta: Mapping[str, str] | None = None) -> Group:
+    """``members`` together on one node, started in this order and stopped in reverse."""
+    sets = (attribute_set("meta_attributes", name, meta),) if meta else ()
+    return Group(name, (*sets, *members))
+
+
 def location(name: str, resource: str, node: str, score: str) -> Constraint:
     """``resource`` prefers or avoids ``node``."""
     return Constraint("rsc_location", name, (("rsc", resource), ("score", score), ("node", node)))
@@ -284,13 +290,27 @@ def colocation(name: str, resource: str, with_resource: str, with_role: str | No
     )
 
 
-def order(name: str, first: str, first_action: str, then: str, then_action: str) -> Constraint:
-    """``then`` acts after ``first``, mandatory and, in reverse, for the opposite actions."""
+def order(
+    name: str,
+    first: str,
+    first_action: str,
+    then: str,
+    then_action: str,
+    *,
+    kind: str = "Mandatory",
+    symmetrical: bool = True,
+) -> Constraint:
+    """``then`` acts after ``first``; the opposite actions come in reverse order if ``symmetrical``.
+
+    ``kind`` is Mandatory, Optional (only when both act in the same transition) or Serialize.
+    """
+    one_way = () if symmetrical else (("symmetrical", "false"),)
     return Constraint(
         "rsc_order",
         name,
         (
-            ("kind", "Mandatory"),
+            ("kind", kind),
+            *one_way,
             ("first", first),
             ("first-action", first_action),
             ("then", then),

@@ -9,19 +9,21 @@ from pathlib import Path
 
 from hafailover.crm import corosync, files
 from hafailover.crm.errors import UsageError
-from hafailover.crm.files import RenderedFile
+from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.generate import secret_script
+from hafailover.crm.install_files import block
 from hafailover.crm.schema import unknown
-from hafailover.crm.service import service_types
+from hafailover.crm.service import ReadSecret, service_types
 from hafailover.crm.topology import Topology
 from hafailover.crm.yamldoc import Path_, dotted
 
-__all__ = ["RenderedFile", "create_secrets", "render", "secret_references"]
+__all__ = ["FileEdit", "RenderedFile", "create_secrets", "edits", "render", "secret_references"]
 
 AUTHKEY_BYTES = range(128, 4097)
 MAX_SECRET = 4096
 TOPOLOGY_PATH = "/etc/hafailover/topology.yml"
 HOSTS_PATH = "/etc/hafailover/hosts"
+ETC_HOSTS = "/etc/hosts"
 AUTHKEY_PATH = "/etc/corosync/authkey"
 
 
@@ -29,11 +31,7 @@ def render(topology: Topology, node: str) -> list[RenderedFile]:
     """Every file of ``node`` in order of path; UsageError when there is no such node or a secret cannot be read."""
     if node not in topology.nodes:
         raise UsageError(f"{topology.file}: {unknown('node', node, topology.nodes)}")
-    names = {reference: dotted(path) for path, reference in reversed(list(secret_references(topology)))}
-
-    def read(reference: str) -> bytes:
-        return _read_secret(topology, names.get(reference, ""), reference)
-
+    read = _reader(topology)
     found = [
         RenderedFile("/etc/corosync/corosync.conf", corosync.text(topology).encode()),
         RenderedFile(HOSTS_PATH, _hosts(topology).encode()),
@@ -47,6 +45,25 @@ def render(topology: Topology, node: str) -> list[RenderedFile]:
     for service in topology.services.values():
         found += service_types()[service.type].files(service, topology, node, read)
     return sorted(found, key=lambda file: file.path)
+
+
+def edits(topology: Topology, node: str) -> list[FileEdit]:
+    """The changes to files of ``node`` that are not ours alone, in order of path; UsageError as with :func:`render`."""
+    read = _reader(topology)
+    found = [FileEdit(ETC_HOSTS, lambda old: block(old, _hosts(topology).encode()))]
+    for service in topology.services.values():
+        found += service_types()[service.type].edits(service, topology, node, read)
+    return sorted(found, key=lambda edit: edit.path)
+
+
+def _reader(topology: Topology) -> ReadSecret:
+    """What reads the secrets of ``topology``, and knows where each is named when it cannot be read."""
+    names = {reference: dotted(path) for path, reference in reversed(list(secret_references(topology)))}
+
+    def read(reference: str) -> bytes:
+        return _read_secret(topology, names.get(reference, ""), reference)
+
+    return read
 
 
 def secret_references(topology: Topology) -> Iterator[tuple[Path_, str]]:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Callable
 
 from hafailover.crm import services
-from hafailover.crm.files import RenderedFile
+from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.model import Constraint, Resource
 from hafailover.crm.schema import Problem, Schema
 
@@ -75,6 +75,10 @@ class ServiceType(ABC):
     @abstractmethod
     def files(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[RenderedFile]:
         """The files of the service on ``node``."""
+
+    def edits(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[FileEdit]:
+        """Changes to files on ``node`` that others write, too."""
+        return []
 
 
 @cache

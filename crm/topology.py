@@ -82,12 +82,17 @@ class Vip:
 
 @dataclass(frozen=True)
 class Service:
-    """A service; ``options`` have every default filled in, ``nodes`` are where it runs."""
+    """A service; ``options`` have every default filled in, ``nodes`` are where it runs.
+
+    ``after`` and ``beside`` (the key ``with``) are references as written: "service" or "service.role".
+    """
 
     name: str
     type: str
     nodes: tuple[str, ...]
     options: Mapping[str, Any]
+    after: tuple[str, ...] = ()
+    beside: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,14 @@ def _build(document: yamldoc.Document) -> Topology:
         kind = service_types()[written["type"]]
         options = schema.with_defaults(written, topology_schema.service_schema(kind))
         where = options.pop("on")
-        services[name] = Service(name, options.pop("type"), node_names if where == "all" else tuple(where), options)
+        services[name] = Service(
+            name,
+            options.pop("type"),
+            node_names if where == "all" else tuple(where),
+            options,
+            after=tuple(options.pop("after")),
+            beside=options.pop("with", None),
+        )
     return Topology(
         name=cluster["name"],
         secrets_dir=Path(document.file).absolute().parent / cluster["secrets_dir"],

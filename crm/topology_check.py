@@ -12,7 +12,7 @@ from hafailover.crm.schema import Problem
 from hafailover.crm.service import service_types
 
 if TYPE_CHECKING:
-    from hafailover.crm.topology import Fence, Topology
+    from hafailover.crm.topology import Fence, Service, Topology
 
 # Fence agents read a secret from the output of a program; under which parameter, is the agents' own convention.
 FENCE_SECRETS = {
@@ -169,6 +169,7 @@ def _services(topology: Topology) -> Iterator[Problem]:
         kind = service_types()[service.type]
         for problem in kind.check(service, topology):
             yield Problem((*here, *problem.path), problem.message)
+        yield from _references(topology, service)
         for what, value in kind.claims(service):
             owners = {node: claimed.setdefault((node, what, value), service.name) for node in service.nodes}
             shared = [node for node, owner in owners.items() if owner != service.name]
@@ -176,6 +177,46 @@ def _services(topology: Topology) -> Iterator[Problem]:
                 yield Problem(
                     (*here, what), f"{value} is used by service {owners[shared[0]]} on {', '.join(shared)} too"
                 )
+
+
+def _references(topology: Topology, service: Service) -> Iterator[Problem]:
+    """What is wrong with the keys ``after`` and ``with`` of a service."""
+    written = [(("after", index), reference) for index, reference in enumerate(service.after)]
+    for path, reference in [*written, *([(("with",), service.beside)] if service.beside else [])]:
+        here = ("services", service.name, *path)
+        problem, nodes = _follow(topology, reference)
+        if problem or nodes is None:
+            yield Problem(here, problem or "")
+            continue
+        other = reference.partition(".")[0]
+        circle = _circle(topology, service.name, other)
+        if circle:
+            yield Problem(here, f"goes round in a circle, nothing could start first: {' after '.join(circle)}")
+        absent = [node for node in service.nodes if node in topology.nodes and node not in nodes]
+        if path == ("with",) and len(absent) == len(service.nodes):
+            yield Problem(here, f"{other} runs on none of {', '.join(service.nodes)}")
+        elif path != ("with",) and "." not in reference and absent:
+            # An instance without one of the other service on its own node would never start.
+            yield Problem(
+                here, f"{other} does not run on {', '.join(absent)}; name these in its on, or take it out here"
+            )
+
+
+def _circle(topology: Topology, begin: str, other: str) -> list[str]:
+    """The services from ``begin`` over ``other`` back to ``begin``, or an empty list."""
+    waiting = [[begin, other]]
+    seen: set[str] = set()
+    while waiting:
+        way = waiting.pop()
+        if way[-1] == begin:
+            return way
+        if way[-1] in seen or way[-1] not in topology.services:
+            continue
+        seen.add(way[-1])
+        service = topology.services[way[-1]]
+        references = [*service.after, *([service.beside] if service.beside else [])]
+        waiting += [[*way, reference.partition(".")[0]] for reference in references]
+    return []
 
 
 def _names(topology: Topology) -> Iterator[Problem]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hafailover.crm.service import ServiceType
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,62}$"
+FOLLOWS = r"^[A-Za-z][A-Za-z0-9_-]*(\.[a-z]+)?$"
+_FOLLOWS_EXPECT = "SERVICE or SERVICE.ROLE, such as db.primary"
 
 
 def _fence(description: str) -> Schema:
@@ -131,8 +133,8 @@ SCHEMA: Schema = mapping(
                     "nic": text("network interface; found from the address when not given", pattern=r"^[^\s/:]{1,15}$"),
                     "follows": text(
                         "where it is: a service or a service's role, such as db.primary",
-                        pattern=r"^[A-Za-z][A-Za-z0-9_-]*(\.[a-z]+)?$",
-                        expect="SERVICE or SERVICE.ROLE, such as db.primary",
+                        pattern=FOLLOWS,
+                        expect=_FOLLOWS_EXPECT,
                     ),
                 },
                 ["ip"],
@@ -167,6 +169,17 @@ def service_schema(kind: ServiceType) -> Schema:
                 "description": "where it runs",
                 "expect": "all, or a list of node names",
             },
+            "after": {
+                "type": "array",
+                "items": text("a service, or its role", pattern=FOLLOWS, expect=_FOLLOWS_EXPECT),
+                "uniqueItems": True,
+                "default": [],
+                "description": "what has to run before it: services, or roles of them, such as db.primary",
+                "expect": "a list of SERVICE or SERVICE.ROLE, such as [mq, db.primary]",
+            },
+            "with": text(
+                "the service (or its role) on whose node alone it runs", pattern=FOLLOWS, expect=_FOLLOWS_EXPECT
+            ),
             **kind.schema,
         },
         ["type", *kind.required],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Callable
 
 from hafailover.crm import render
 from hafailover.crm.errors import DONE, INCOMPLETE, HafailoverError
+from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.topology import Topology
 from hafailover.vagrant import health, host, image, seed, state
 from hafailover.vagrant.plan import QUORUM, Machine, Plan
@@ -87,11 +88,19 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
     contents = seed.files(machine, lab.plan)
     if machine.role != QUORUM:
         contents += render.render(topology, machine.name)
-    archive = seed.archive(contents, seed.links(machine, lab.plan))
-    lab.unpack(machine.name, archive)
+    lab.unpack(machine.name, seed.archive(contents, seed.links(machine, lab.plan)))
+    if machine.role != QUORUM:
+        changed = [_edited(lab, machine, edit) for edit in render.edits(topology, machine.name)]
+        lab.unpack(machine.name, seed.archive(changed, {}))
     if machine.role != QUORUM:
         lab.exec(machine.name, ["hafailover", "install"], timeout=60, check=True)
     lab.exec(machine.name, ["systemctl", "--no-block", "start", *seed.units(machine, lab.plan)], timeout=30, check=True)
+
+
+def _edited(lab: Lab, machine: Machine, edit: FileEdit) -> RenderedFile:
+    """The file that ``edit`` makes of the one on a node."""
+    old = lab.exec(machine.name, ["cat", edit.path]).stdout.encode()
+    return RenderedFile(edit.path, edit.edit(old), edit.mode, edit.owner, edit.group)
 
 
 def _formed(lab: Lab, node: str) -> bool | None:

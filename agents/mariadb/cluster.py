@@ -10,6 +10,7 @@ import fcntl
 import os
 import time
 
+from hafailover.agents import generation
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.journal import Journal, JournalError
 from hafailover.agents.mariadb.nodes import addresses
@@ -88,6 +89,14 @@ class Cluster:
     def journal(self) -> Journal:
         """The promotion journal in this node's CIB; JournalError when it must not be trusted."""
         return journal.read(self.pacemaker.property(self._group, JOURNAL))
+
+    def tell_users(self, entry: Journal) -> None:
+        """Tell the services of this node that use the database when its primary is another: their connections are worth nothing."""
+        if entry.primary:
+            try:
+                generation.note(self.resource, f"{entry.epoch} {entry.primary}", f"the primary is {entry.primary} now")
+            except OSError as error:
+                raise PacemakerError(f"cannot tell who uses {self.resource}: {error}") from error
 
     def record(self, entry: Journal, base: Journal) -> None:
         """Replace the journal ``base``, on which the decision was made, by ``entry`` so that it cannot be lost, or raise Refused.

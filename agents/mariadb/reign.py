@@ -50,6 +50,7 @@ def look(ctx: Context, cluster: Cluster, server: Connection) -> int:
             f"this server is writable, but {entry.primary or 'nobody'} is the recorded primary (epoch {entry.epoch})",
         )
     cluster.keep_published("reign", str(entry.epoch))
+    cluster.tell_users(entry)
     if server.replica() is not None:
         roles.forget_primary(server)
     degraded = tender.look_after(ctx, cluster, server, entry)

@@ -26,6 +26,7 @@ def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     read_at = time.monotonic()
     entry = cluster.journal()
     cluster.take_back_reign(entry)
+    cluster.tell_users(entry)
     proved = _proved(cluster, unit, server, entry)
     server.sync_relay_log(proved)
     wrong = stand_by(ctx, cluster, unit, server, entry)

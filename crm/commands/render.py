@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 from hafailover.crm import files, render, topology
 from hafailover.crm.errors import UsageError
-from hafailover.crm.files import RenderedFile
-from hafailover.crm.install_files import current, hosts_with_block
+from hafailover.crm.files import FileEdit, RenderedFile
+from hafailover.crm.install_files import current, edited
 from hafailover.crm.topology import Topology
 
 
@@ -45,17 +45,20 @@ def command(
             click.echo(f"created {path}", err=True)
     if install:
         name = node or _this_node(wanted)
-        _place(Path("/"), render.render(wanted, name), diff, own=True)
+        _install(render.render(wanted, name), render.edits(wanted, name), diff)
         return
     for name in [node] if node else wanted.nodes:
         rendered = render.render(wanted, name)
         if output:
-            _place(Path(output) / name, rendered, diff, own=False)
+            _write(Path(output) / name, rendered, diff)
         elif diff:
             _show(Path("/"), rendered)
+            _show_edits(_edited(render.edits(wanted, name)))
         else:
             for file in rendered:
                 click.echo(f"{name}: {file.path} {file.mode:04o} {file.owner}:{file.group}")
+            for edit in render.edits(wanted, name):
+                click.echo(f"{name}: {edit.path} is changed in places")
 
 
 def _this_node(wanted: Topology) -> str:
@@ -66,41 +69,64 @@ def _this_node(wanted: Topology) -> str:
     raise UsageError(f"this machine is {host}, which {wanted.file} does not have; name the node with --node")
 
 
-def _place(root: Path, rendered: list[RenderedFile], diff: bool, own: bool) -> None:
-    if own and os.geteuid() != 0:
+def _install(rendered: list[RenderedFile], edits: list[FileEdit], diff: bool) -> None:
+    """Write this machine's own files. What cannot be edited stops everything before the first one is written."""
+    if os.geteuid() != 0:
         raise UsageError("--install writes below /etc as root; run it as root, or use --output DIR")
+    changed = _edited(edits)
+    root = Path("/")
+    if diff:
+        _show(root, rendered)
+        _show_edits(changed)
+    for file in rendered:
+        target = root / file.path.lstrip("/")
+        if not current(target, file, own=True):
+            files.write(target, file.content, file.mode, file.owner, file.group)
+            click.echo(f"wrote {target}")
+    for edit, _, new in changed:
+        files.rewrite(Path(edit.path), new, edit)
+        click.echo(f"changed {edit.path}")
+
+
+def _write(root: Path, rendered: list[RenderedFile], diff: bool) -> None:
+    """Write a copy of a node's files below ``root``; what is only edited on a node cannot be in it."""
     if diff:
         _show(root, rendered)
     for file in rendered:
         target = root / file.path.lstrip("/")
-        owner, group = (file.owner, file.group) if own else ("", "")
-        if current(target, file, own):
-            continue
-        files.write(target, file.content, file.mode, owner, group)
-        click.echo(f"wrote {target}")
-    if own:
-        hosts = Path("/etc/hosts")
-        fragment = next(file.content for file in rendered if file.path == render.HOSTS_PATH)
-        merged = hosts_with_block(hosts.read_bytes() if hosts.exists() else b"", fragment)
-        if merged is not None:
-            files.write(hosts, merged, 0o644, "root", "root")
-            click.echo(f"wrote {hosts}")
+        if not current(target, file, own=False):
+            files.write(target, file.content, file.mode)
+            click.echo(f"wrote {target}")
+
+
+def _edited(edits: list[FileEdit]) -> list[tuple[FileEdit, bytes, bytes]]:
+    """The edits that change something, with the content before and after."""
+    found = ((edit, *edited(Path(edit.path), edit)) for edit in edits)
+    return [(edit, old, new) for edit, old, new in found if old != new]
 
 
 def _show(root: Path, rendered: list[RenderedFile]) -> None:
     for file in rendered:
         target = root / file.path.lstrip("/")
         old = target.read_bytes() if target.exists() else b""
-        if old == file.content:
-            continue
-        if file.secret:
-            click.echo(f"{target}: {'changes' if old else 'is new'} (a secret, not shown)")
-            continue
-        lines = difflib.unified_diff(
-            old.decode(errors="replace").splitlines(),
-            file.content.decode(errors="replace").splitlines(),
-            str(target) if old else "/dev/null",
-            str(target),
-            lineterm="",
-        )
-        click.echo("\n".join(lines))
+        if old != file.content:
+            _show_change(target, old, file.content, file.secret)
+
+
+def _show_edits(changed: list[tuple[FileEdit, bytes, bytes]]) -> None:
+    for edit, old, new in changed:
+        _show_change(Path(edit.path), old, new, edit.secret)
+
+
+def _show_change(target: Path, old: bytes, new: bytes, secret: bool) -> None:
+    if secret:
+        click.echo(f"{target}: {'changes' if old else 'is new'} (a secret, not shown)")
+        return
+    lines = difflib.unified_diff(
+        old.decode(errors="replace").splitlines(),
+        new.decode(errors="replace").splitlines(),
+        str(target) if old else "/dev/null",
+        str(target),
+        lineterm="",
+    )
+    click.echo("\n".join(lines))

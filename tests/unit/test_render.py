@@ -213,11 +213,11 @@ def test_what_cannot_be_written_is_said_and_the_old_file_stays(tmp_path):
         (b"", b"# BEGIN hafailover\nX\n# END hafailover\n"),
         (b"a", b"a\n# BEGIN hafailover\nX\n# END hafailover\n"),
         (b"a\n# BEGIN hafailover\nold\n# END hafailover\nb\n", b"a\n# BEGIN hafailover\nX\n# END hafailover\nb\n"),
-        (b"a\n# BEGIN hafailover\nX\n# END hafailover\n", None),
+        (b"a\n# BEGIN hafailover\nX\n# END hafailover\n", b"a\n# BEGIN hafailover\nX\n# END hafailover\n"),
     ],
 )
 def test_our_block_in_the_hosts_file(old, new):
-    assert install_files.hosts_with_block(old, b"X\n") == new
+    assert install_files.block(old, b"X\n") == new
 
 
 # The commands.

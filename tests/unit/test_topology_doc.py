@@ -23,7 +23,7 @@ def rows(schema, path=""):
 def default(part, required):
     if required:
         return "(must be given)"
-    if part.get("default") in (None, {}):
+    if part.get("default") in (None, {}, []):
         return ""
     return f"`{str(part['default']).lower() if isinstance(part['default'], bool) else part['default']}`"
 

@@ -1,0 +1,161 @@
+"""systemd units that an agent runs its service in: look, start, stop, each within a bound."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from hafailover.agents.context import ERR_GENERIC, ERR_INSTALLED, OcfError
+from hafailover.agents.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hafailover.agents.context import Context
+
+_PROPERTIES = ("Id", "LoadState", "ActiveState", "SubState", "MainPID", "Result", "Job")
+_POLL = 0.1  # seconds between two looks; one costs 5 ms of processor time
+_ASK = 10.0  # seconds for systemd's answer to a question
+_RUNTIME = "/run/systemd/system"
+_OURS = "50-hafailover.conf"
+
+
+class State(NamedTuple):
+    """A unit as systemd sees it: ``load`` (loaded, not-found, masked …), ``active`` (active, activating, deactivating,
+    inactive, failed, reloading), ``sub``, ``pid`` of its main process (0: none), ``result`` of its last run, ``job`` (0: none).
+    """
+
+    load: str
+    active: str
+    sub: str
+    pid: int
+    result: str
+    job: int
+
+    @property
+    def dead(self) -> bool:
+        """No process of it is left, and none is about to be started."""
+        return self.active in ("inactive", "failed") and not self.job
+
+
+def state(ctx: Context, names: Sequence[str]) -> dict[str, State]:
+    """The state of each unit, in the order of ``names``; OcfError when systemd does not answer."""
+    answer = ctx.run(["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", *names], timeout=_ASK)
+    if answer.timed_out or answer.rc != 0:
+        raise OcfError(ERR_GENERIC, f"systemd does not tell the state of {', '.join(names)}: {_said(answer.err)}")
+    found = parse(answer.out)
+    if len(found) != len(names):
+        raise OcfError(ERR_GENERIC, f"systemd told {len(found)} states when asked for {', '.join(names)}")
+    # By place, not by Id: a unit that was asked for by an alias answers with its real name.
+    return dict(zip(names, found))
+
+
+def parse(text: str) -> list[State]:
+    """The answers of ``systemctl show``, one for each unit, in the order they were asked for."""
+    found = []
+    for block in text.strip().split("\n\n"):
+        values = dict(line.partition("=")[::2] for line in block.splitlines() if "=" in line)
+        if values:
+            found.append(
+                State(
+                    values.get("LoadState", ""),
+                    values.get("ActiveState", ""),
+                    values.get("SubState", ""),
+                    _number(values.get("MainPID", "")),
+                    values.get("Result", ""),
+                    _number(values.get("Job", "")),
+                )
+            )
+    return found
+
+
+def start(ctx: Context, name: str, timeout: float | None = None) -> None:
+    """Start a unit and wait until it is active, at most ``timeout`` seconds and never beyond the action's own time.
+
+    OcfError, with the last that it logged, if it ends or is not active by then; it is then left as it is.
+    """
+    end = time.monotonic() + ctx.deadline.bound(float("inf") if timeout is None else timeout)
+    begun = time.time()
+    ctx.run(["systemctl", "reset-failed", "--", name], timeout=_ASK)  # or a start limit of its own stops it
+    answer = ctx.run(["systemctl", "--no-block", "start", "--", name], timeout=_ASK)
+    if answer.rc != 0:
+        raise OcfError(ERR_INSTALLED if " not found" in answer.err else ERR_GENERIC, _said(answer.err))
+    while True:
+        now = state(ctx, [name])[name]
+        if now.active in ("active", "reloading"):
+            return
+        if now.dead:
+            raise OcfError(ERR_GENERIC, f"{name} did not start ({now.result}): {last_line(ctx, name, begun)}")
+        if time.monotonic() > end:
+            raise OcfError(
+                ERR_GENERIC,
+                f"{name} is still {now.active} ({now.sub}) at the end of its time: {last_line(ctx, name, begun)}",
+            )
+        time.sleep(_POLL)
+
+
+def stop(ctx: Context, names: Sequence[str], patience: float) -> list[str]:
+    """Stop units together; after ``patience`` seconds kill what is left of them. The names of those that were killed.
+
+    OcfError, in time to be read, when even that does not end them: only taking the node's power helps then, which
+    Pacemaker does when a stop fails.
+    """
+    ctx.run(["systemctl", "--no-block", "stop", "--", *names], timeout=_ASK)
+    left = _await_death(ctx, names, min(patience, ctx.deadline.remaining() - 3 * _POLL))
+    if not left:
+        return []
+    ctx.log("warning", f"{', '.join(left)}: not stopped within {patience:g} s; killing")
+    ctx.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", "--", *left], timeout=_ASK)
+    alive = _await_death(ctx, left, ctx.deadline.remaining() - 3 * _POLL)
+    if alive:
+        raise OcfError(
+            ERR_GENERIC,
+            f"{', '.join(alive)} survives SIGKILL: a process of it hangs in the kernel, on a dead disk or mount?",
+        )
+    return left
+
+
+def _await_death(ctx: Context, names: Sequence[str], seconds: float) -> list[str]:
+    """Wait until all are dead; those that are not after ``seconds``."""
+    end = time.monotonic() + seconds
+    while True:
+        left = [name for name, now in state(ctx, names).items() if not now.dead]
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(_POLL)
+
+
+def drop_in(ctx: Context, name: str, text: str) -> bool:
+    """Have systemd add ``text`` to a unit until the next boot; whether that was a change. OSError; OcfError."""
+    directory = f"{_RUNTIME}/{name}.d"
+    path = f"{directory}/{_OURS}"
+    try:
+        with open(path) as file:
+            if file.read() == text:
+                return False
+    except FileNotFoundError:
+        pass
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    with open(f"{path}.new", "w") as file:
+        file.write(text)
+    os.replace(f"{path}.new", path)
+    if ctx.run(["systemctl", "daemon-reload"], timeout=60).rc != 0:
+        raise OcfError(ERR_GENERIC, f"systemd did not read {path}")
+    return True
+
+
+def last_line(ctx: Context, name: str, since: float | None = None) -> str:
+    """The last that a unit logged (since a Unix time), for an exit reason."""
+    moment = [] if since is None else [f"--since=@{since:.6f}"]
+    log = ctx.run(["journalctl", "-q", "-o", "cat", "-n", "20", *moment, f"_SYSTEMD_UNIT={name}"], timeout=_ASK).out
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return lines[-1] if lines else "it logged nothing; see: journalctl -u " + name
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
+
+
+def _said(text: str) -> str:
+    return " ".join(text.split()) or "it did not answer in time"

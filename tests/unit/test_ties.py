@@ -1,0 +1,72 @@
+"""The keys ``after`` and ``with`` of a service: what they become, and what is wrong with them."""
+
+from __future__ import annotations
+
+import pytest
+from hafailover.crm import generate
+from hafailover.crm.errors import UsageError
+from hafailover.crm.formats import crmsh
+from topologies import changed, parse
+
+SECOND = "  other: {type: mariadb, port: 3307, datadir: /d, socket: /sKEYS}\n"
+
+
+def with_second(keys, first=""):
+    return changed(("{type: mariadb}\n", "{type: mariadb" + first + "}\n" + SECOND.replace("KEYS", keys)))
+
+
+def lines(text, *kinds):
+    made = crmsh.text(generate.configuration(parse(text)))
+    return [line for line in made.splitlines() if line.startswith(kinds) and "other" in line.split(":")[0]]
+
+
+def test_after_a_service_is_an_order_in_both_directions():
+    assert lines(with_second(", after: [db]"), "order", "colocation") == [
+        "order other-clone-after-db-clone Mandatory: db-clone:start other-clone:start"
+    ]
+
+
+def test_after_a_role_nobodys_stop_delays_a_promotion():
+    assert lines(with_second(", after: [db.primary]"), "order", "colocation") == [
+        "order other-clone-after-db-clone-promoted Mandatory: db-clone:promote other-clone:start symmetrical=false"
+    ]
+
+
+def test_with_is_a_place_and_an_order():
+    assert lines(with_second(", with: db.primary, after: [db.primary]"), "order", "colocation") == [
+        "colocation other-clone-with-db-clone-promoted inf: other-clone db-clone:Promoted",
+        "order other-clone-after-db-clone-promoted Mandatory: db-clone:promote other-clone:start symmetrical=false",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            with_second(", after: [dbx]"),
+            "services.other.after[0]: unknown service 'dbx'; allowed: db, other; did you mean 'db'?",
+        ),
+        (
+            with_second(", after: [db.first]"),
+            "services.other.after[0]: unknown role 'first'; allowed: primary, replica",
+        ),
+        (
+            with_second(", with: other"),
+            "services.other.with: goes round in a circle, nothing could start first: other after other",
+        ),
+        (
+            with_second(", after: [db]", ", after: [other]"),
+            "services.db.after[0]: goes round in a circle, nothing could start first: db after other after db",
+        ),
+        (
+            with_second(", after: [db]", ", on: [db1]"),
+            "services.other.after[0]: db does not run on db2; name these in its on, or take it out here",
+        ),
+        (with_second(", on: [db2], with: db", ", on: [db1]"), "services.other.with: db runs on none of db2"),
+        (with_second(", after: db"), "services.other.after: is 'db'; write a list of SERVICE or SERVICE.ROLE"),
+    ],
+)
+def test_a_wrong_reference_is_said_where_it_is(text, said):
+    with pytest.raises(UsageError) as error:
+        parse(text)
+    assert said in str(error.value)
