@@ -12,22 +12,15 @@ that of the agent and of everything it starts and waits for.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-package = sys.modules["hafailover"] = ModuleType("hafailover")
-package.__path__ = [str(Path(__file__).resolve().parent.parent)]
-
-from hafailover.crm.errors import HafailoverError  # noqa: E402
-from hafailover.vagrant import state  # noqa: E402
-from hafailover.vagrant.lab import Lab  # noqa: E402
+import common
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant.lab import Lab
 
 OCF = "/usr/lib/ocf/resource.d"
 SUCCESS, PROMOTED = 0, 8
@@ -163,23 +156,13 @@ def table(costs: Sequence[Cost]) -> str:
 
 def main() -> None:
     """Measure on the only lab, or the one named, and print."""
-    parser = argparse.ArgumentParser(description="Cost of one monitor, ours against the stock agents, in a lab.")
+    parser = common.parser("Cost of one monitor, ours against the stock agents, in a lab.")
     parser.add_argument("-n", "--runs", type=int, default=30, help="runs of each monitor (default: 30)")
-    parser.add_argument("--lab", help="which lab; not needed when there is only one")
-    parser.add_argument("-o", "--output", choices=["markdown", "json"], default="markdown", help="form of the answer")
     options = parser.parse_args()
-    try:
-        names = state.names()
-        if options.lab is None and len(names) != 1:
-            raise HafailoverError(
-                f"say which lab with --lab; there are: {', '.join(names) or 'none (hafailover lab up)'}"
-            )
-        lab = Lab.open(options.lab or names[0])
+    with common.ending("agent_cost"):
+        lab = common.lab(options.lab)
         promoted = primary(lab)
         costs = [cost for node in lab.data_nodes for cost in measure(lab, node, node == promoted, options.runs)]
-    except HafailoverError as error:
-        print(f"agent_cost: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
     answer: Any = json.dumps([cost._asdict() for cost in costs], indent=2) if options.output == "json" else table(costs)
     print(answer)  # noqa: T201
 

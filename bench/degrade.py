@@ -12,35 +12,32 @@ the commits: for the lost node counted from Corosync's new membership on the pri
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
+import select
 import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
-package = sys.modules["hafailover"] = ModuleType("hafailover")
-package.__path__ = [str(Path(__file__).resolve().parent.parent)]
-
-from hafailover.crm.errors import HafailoverError  # noqa: E402
-from hafailover.vagrant import host, state  # noqa: E402
-from hafailover.vagrant.drill import target  # noqa: E402
-from hafailover.vagrant.drill.conditions import Written  # noqa: E402
-from hafailover.vagrant.drill.ledger import Ledger  # noqa: E402
-from hafailover.vagrant.drill.settled import look  # noqa: E402
-from hafailover.vagrant.drill.stacks import Hafailover  # noqa: E402
-from hafailover.vagrant.lab import Lab  # noqa: E402
+import common
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant import host
+from hafailover.vagrant.drill import target
+from hafailover.vagrant.drill.conditions import Written
+from hafailover.vagrant.drill.ledger import Ledger
+from hafailover.vagrant.drill.settled import look
+from hafailover.vagrant.drill.stacks import Hafailover
+from hafailover.vagrant.lab import Lab
 
 STOPPED, POWER = "server stopped", "node without power"
 SETTLED_WITHIN = 120.0
 RELEASED_WITHIN = 60.0
+READY_WITHIN = 30.0
 LEAD = 1.0  # seconds of writing before the loss
 
 # Runs on the primary. One row, one commit, the next; prints the longest one's seconds when its standard input ends.
@@ -99,7 +96,8 @@ class Bench:
         )
         try:
             assert writer.stdout is not None
-            if writer.stdout.readline().strip() != "ready":
+            answered = select.select([writer.stdout], [], [], READY_WITHIN)[0]
+            if not answered or writer.stdout.readline().strip() != "ready":
                 raise HafailoverError(f"the writer on {primary} could not begin")
             time.sleep(LEAD)
             lost = time.time()
@@ -181,28 +179,18 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Measure on the only lab, or the one named, and print."""
-    parser = argparse.ArgumentParser(description="How long a lost replica holds up the primary's writers.")
+    parser = common.parser("How long a lost replica holds up the primary's writers.")
     parser.add_argument("-n", "--runs", type=int, default=10, help="losses of each kind (default: 10)")
-    parser.add_argument("--lab", help="which lab; not needed when there is only one")
-    parser.add_argument("-o", "--output", choices=["markdown", "json"], default="markdown", help="form of the answer")
     options = parser.parse_args()
     if options.runs < 1:
         parser.error("--runs must be at least 1")
-    try:
-        names = state.names()
-        if options.lab is None and len(names) != 1:
-            raise HafailoverError(
-                f"say which lab with --lab; there are: {', '.join(names) or 'none (hafailover lab up)'}"
-            )
-        bench = Bench(Lab.open(options.lab or names[0]))
+    with common.ending("degrade"):
+        bench = Bench(common.lab(options.lab))
         samples = []
         for number in range(options.runs):
             for way in (STOPPED, POWER):
                 samples.append(bench.sample(way))
                 print(f"{number + 1}/{options.runs}: {samples[-1]}", file=sys.stderr)  # noqa: T201
-    except HafailoverError as error:
-        print(f"degrade: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
     rows = summary(samples)
     print(json.dumps(rows, indent=2) if options.output == "json" else table(rows))  # noqa: T201
 

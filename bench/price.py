@@ -18,7 +18,6 @@ turns in every round, so that whatever else the machine does falls on all of the
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import secrets
@@ -26,22 +25,18 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
-package = sys.modules["hafailover"] = ModuleType("hafailover")
-package.__path__ = [str(Path(__file__).resolve().parent.parent)]
-
-from hafailover.crm.errors import HafailoverError  # noqa: E402
-from hafailover.vagrant import cgroups, host, state  # noqa: E402
-from hafailover.vagrant.drill import database, target  # noqa: E402
-from hafailover.vagrant.drill.conditions import Written  # noqa: E402
-from hafailover.vagrant.drill.ledger import Ledger  # noqa: E402
-from hafailover.vagrant.drill.settled import look  # noqa: E402
-from hafailover.vagrant.drill.stacks import Hafailover  # noqa: E402
-from hafailover.vagrant.drill.target import Target  # noqa: E402
-from hafailover.vagrant.lab import Lab  # noqa: E402
+import common
+from hafailover.crm.errors import HafailoverError
+from hafailover.vagrant import cgroups, host
+from hafailover.vagrant.drill import database, target
+from hafailover.vagrant.drill.conditions import Written
+from hafailover.vagrant.drill.ledger import Ledger
+from hafailover.vagrant.drill.settled import look
+from hafailover.vagrant.drill.stacks import Hafailover
+from hafailover.vagrant.drill.target import Target
+from hafailover.vagrant.lab import Lab
 
 OURS, ASYNC, STOCK, BARE = "hafailover", "asynchronous", "stock semi-sync", "without agents"
 UNSYNCED = "unsynced relay log"
@@ -285,25 +280,15 @@ def measure(lab: Lab, variants: Sequence[str], rounds: int, seconds: float) -> l
 
 def main() -> None:
     """Measure on the only lab, or the one named, and print."""
-    parser = argparse.ArgumentParser(description="The price of the safety, against the same servers without it.")
+    parser = common.parser("The price of the safety, against the same servers without it.")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of all variants (default: 5)")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one sample (default: 5)")
-    parser.add_argument("--lab", help="which lab; not needed when there is only one")
-    parser.add_argument("-o", "--output", choices=["markdown", "json"], default="markdown", help="form of the answer")
     options = parser.parse_args()
     if options.rounds < 1 or not 0 < options.seconds <= 600:
         parser.error("--rounds must be at least 1, --seconds between 0 and 600")
-    try:
-        names = state.names()
-        if options.lab is None and len(names) != 1:
-            raise HafailoverError(
-                f"say which lab with --lab; there are: {', '.join(names) or 'none (hafailover lab up)'}"
-            )
-        lab = Lab.open(options.lab or names[0])
+    with common.ending("price"):
+        lab = common.lab(options.lab)
         samples = measure(lab, (OURS, ASYNC, STOCK, UNSYNCED, BARE), options.rounds, options.seconds)
-    except HafailoverError as error:
-        print(f"price: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(error.exit_code)
     found = summary(samples, options.rounds, options.seconds)
     print(json.dumps(found, indent=2) if options.output == "json" else table(found))  # noqa: T201
 
