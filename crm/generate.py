@@ -115,9 +115,14 @@ def _vip(vip: Vip) -> Primitive:
 
 
 def _anchor(topology: Topology, follows: str | None) -> Anchor | None:
-    if follows is None:
-        return None
-    name, _, role = follows.partition(".")
+    return None if follows is None else _place(topology, follows)
+
+
+def _place(topology: Topology, reference: str) -> Anchor:
+    """Where ``reference``, an address, a service or a service's role, is."""
+    if reference in topology.vips:
+        return Anchor(reference, None, "start", tuple(topology.nodes))
+    name, _, role = reference.partition(".")
     service = topology.services[name]
     return service_types()[service.type].anchor(service, role or None)
 
@@ -136,17 +141,28 @@ def _ties(follower: str, anchor: Anchor | None) -> list[Constraint]:
 def _service_ties(topology: Topology, service: Service) -> list[Constraint]:
     """What the keys ``after`` and ``with`` of a service mean."""
     own = service_types()[service.type].anchor(service, None).resource
-    beside = _anchor(topology, service.beside)
     ties = []
-    if beside:
+    before = [_before(topology, service, reference) for reference in service.after]
+    if service.beside:
+        beside = _place(topology, service.beside)
         ties.append(model.colocation(f"{own}-with-{_what(beside)}", own, beside.resource, beside.role))
-    anchors = [_anchor(topology, reference) for reference in (service.beside, *service.after)]
-    for anchor in dict.fromkeys(anchor for anchor in anchors if anchor):
-        # After a role, one way only: otherwise every user of a database would have to stop, and may take minutes to
-        # finish its work, before the next primary may be promoted. The users' agents see the move and begin anew.
+        before.insert(0, beside)
+    for anchor in dict.fromkeys(before):
+        # After a role or an address, one way only: otherwise every user of a database would have to stop, and may take
+        # minutes to finish its work, before the next primary may be promoted. Their agents see the move and begin anew.
+        both_ways = anchor.role is None and anchor.resource not in topology.vips
         name = f"{own}-after-{_what(anchor)}"
-        ties.append(model.order(name, anchor.resource, anchor.action, own, "start", symmetrical=anchor.role is None))
+        ties.append(model.order(name, anchor.resource, anchor.action, own, "start", symmetrical=both_ways))
     return ties
+
+
+def _before(topology: Topology, service: Service, reference: str) -> Anchor:
+    """What ``service`` starts after when it says ``after: reference``."""
+    if "." in reference and service_types()[service.type].cloned(service):
+        # An interleaved clone looks for the promoted instance on its own node, and on every other node never starts
+        # (seen by simulation); an address that follows the role has no instances.
+        reference = next(vip.name for vip in topology.vips.values() if vip.follows == reference)
+    return _place(topology, reference)
 
 
 def _what(anchor: Anchor) -> str:

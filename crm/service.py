@@ -52,6 +52,10 @@ class ServiceType(ABC):
     schema: Mapping[str, Schema]
     required: tuple[str, ...] = ()
 
+    def cloned(self, service: Service) -> bool:
+        """Whether the service has an instance on each of its nodes (an interleaved clone), not one in the cluster."""
+        return False
+
     def check(self, service: Service, topology: Topology) -> Iterator[Problem]:
         """What the schema cannot say; paths are relative to the service."""
         return iter(())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hafailover.crm import schema
 from hafailover.crm.schema import Problem
 from hafailover.crm.service import service_types
+from hafailover.crm.yamldoc import Path_
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Fence, Service, Topology
@@ -181,42 +182,63 @@ def _services(topology: Topology) -> Iterator[Problem]:
 
 def _references(topology: Topology, service: Service) -> Iterator[Problem]:
     """What is wrong with the keys ``after`` and ``with`` of a service."""
-    written = [(("after", index), reference) for index, reference in enumerate(service.after)]
-    for path, reference in [*written, *([(("with",), service.beside)] if service.beside else [])]:
-        here = ("services", service.name, *path)
-        problem, nodes = _follow(topology, reference)
-        if problem or nodes is None:
-            yield Problem(here, problem or "")
+    here = ("services", service.name)
+    for index, reference in enumerate(service.after):
+        yield from _reference(topology, service, (*here, "after", index), reference)
+        name, _, role = reference.partition(".")
+        if name not in topology.services or not role or not service_types()[service.type].cloned(service):
             continue
-        other = reference.partition(".")[0]
-        circle = _circle(topology, service.name, other)
-        if circle:
-            yield Problem(here, f"goes round in a circle, nothing could start first: {' after '.join(circle)}")
-        absent = [node for node in service.nodes if node in topology.nodes and node not in nodes]
-        if path == ("with",) and len(absent) == len(service.nodes):
-            yield Problem(here, f"{other} runs on none of {', '.join(service.nodes)}")
-        elif path != ("with",) and "." not in reference and absent:
-            # An instance without one of the other service on its own node would never start.
+        if not any(vip.follows == reference for vip in topology.vips.values()):
             yield Problem(
-                here, f"{other} does not run on {', '.join(absent)}; name these in its on, or take it out here"
+                (*here, "after", index),
+                f"an instance on every node can only wait for an address that follows {reference}, and there is none; "
+                f"add one to vips (follows: {reference})",
             )
+    if service.beside:
+        yield from _reference(topology, service, (*here, "with"), service.beside)
+
+
+def _reference(topology: Topology, service: Service, here: Path_, reference: str) -> Iterator[Problem]:
+    """What is wrong with one reference, which stands at ``here``."""
+    problem, nodes = None, None
+    if reference not in topology.vips or here[-1] == "with":
+        problem, nodes = _follow(topology, reference)
+    if problem:
+        yield Problem(here, problem)
+        return
+    name, _, role = reference.partition(".")
+    circle = _circle(topology, service.name, name)
+    if circle:
+        yield Problem(here, f"goes round in a circle, nothing could start first: {' after '.join(circle)}")
+    absent = [node for node in service.nodes if node in topology.nodes and node not in (nodes or topology.nodes)]
+    if here[-1] == "with" and len(absent) == len(service.nodes):
+        yield Problem(here, f"{name} runs on none of {', '.join(service.nodes)}")
+    elif here[-1] != "with" and not role and absent:
+        # An instance without one of the other service on its own node would never start.
+        yield Problem(here, f"{name} does not run on {', '.join(absent)}; name these in its on, or take it out here")
 
 
 def _circle(topology: Topology, begin: str, other: str) -> list[str]:
-    """The services from ``begin`` over ``other`` back to ``begin``, or an empty list."""
+    """The services and addresses from ``begin`` over ``other`` back to ``begin``, or an empty list."""
     waiting = [[begin, other]]
     seen: set[str] = set()
     while waiting:
         way = waiting.pop()
         if way[-1] == begin:
             return way
-        if way[-1] in seen or way[-1] not in topology.services:
+        if way[-1] in seen:
             continue
         seen.add(way[-1])
-        service = topology.services[way[-1]]
-        references = [*service.after, *([service.beside] if service.beside else [])]
-        waiting += [[*way, reference.partition(".")[0]] for reference in references]
+        waiting += [[*way, reference.partition(".")[0]] for reference in _needs(topology, way[-1])]
     return []
+
+
+def _needs(topology: Topology, name: str) -> list[str]:
+    """The references of a service or an address to what has to be there first."""
+    if name in topology.vips:
+        return [topology.vips[name].follows or ""]
+    service = topology.services.get(name)
+    return [*service.after, *([service.beside] if service.beside else [])] if service else []
 
 
 def _names(topology: Topology) -> Iterator[Problem]:

@@ -171,11 +171,11 @@ def service_schema(kind: ServiceType) -> Schema:
             },
             "after": {
                 "type": "array",
-                "items": text("a service, or its role", pattern=FOLLOWS, expect=_FOLLOWS_EXPECT),
+                "items": text("a service, its role, or an address", pattern=FOLLOWS, expect=_FOLLOWS_EXPECT),
                 "uniqueItems": True,
                 "default": [],
-                "description": "what has to run before it: services, or roles of them, such as db.primary",
-                "expect": "a list of SERVICE or SERVICE.ROLE, such as [mq, db.primary]",
+                "description": "what has to run before it: services, roles of them, or addresses",
+                "expect": "a list of SERVICE, SERVICE.ROLE or address names, such as [mq, db.primary]",
             },
             "with": text(
                 "the service (or its role) on whose node alone it runs", pattern=FOLLOWS, expect=_FOLLOWS_EXPECT

@@ -86,6 +86,10 @@ class MariaDB(ServiceType):
         "options": scalars("further server options, as in my.cnf", default={}),
     }
 
+    def cloned(self, service: Service) -> bool:
+        """A primary here, replicas there."""
+        return True
+
     def check(self, service: Service, topology: Topology) -> Iterator[Problem]:
         """Version, options that would break the promise, and the number of replicas."""
         version = service.options.get("version")

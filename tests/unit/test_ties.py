@@ -28,12 +28,18 @@ def test_after_a_service_is_an_order_in_both_directions():
 
 def test_after_a_role_nobodys_stop_delays_a_promotion():
     assert lines(with_second(", after: [db.primary]"), "order", "colocation") == [
-        "order other-clone-after-db-clone-promoted Mandatory: db-clone:promote other-clone:start symmetrical=false"
+        "order other-clone-after-vip Mandatory: vip:start other-clone:start symmetrical=false"
+    ], "an interleaved clone waits for the address: for the promoted instance it would look on its own node"
+
+
+def test_after_an_address_is_an_order_in_one_direction():
+    assert lines(with_second(", after: [vip]"), "order", "colocation") == [
+        "order other-clone-after-vip Mandatory: vip:start other-clone:start symmetrical=false"
     ]
 
 
 def test_with_is_a_place_and_an_order():
-    assert lines(with_second(", with: db.primary, after: [db.primary]"), "order", "colocation") == [
+    assert lines(with_second(", with: db.primary"), "order", "colocation") == [
         "colocation other-clone-with-db-clone-promoted inf: other-clone db-clone:Promoted",
         "order other-clone-after-db-clone-promoted Mandatory: db-clone:promote other-clone:start symmetrical=false",
     ]
@@ -63,7 +69,20 @@ def test_with_is_a_place_and_an_order():
             "services.other.after[0]: db does not run on db2; name these in its on, or take it out here",
         ),
         (with_second(", on: [db2], with: db", ", on: [db1]"), "services.other.with: db runs on none of db2"),
-        (with_second(", after: db"), "services.other.after: is 'db'; write a list of SERVICE or SERVICE.ROLE"),
+        (
+            with_second(", after: db"),
+            "services.other.after: is 'db'; write a list of SERVICE, SERVICE.ROLE or address names",
+        ),
+        (with_second(", with: vip"), "services.other.with: unknown service 'vip'"),
+        (
+            with_second(", after: [vip]", ", after: [vip]"),
+            "services.db.after[0]: goes round in a circle, nothing could start first: db after vip after db",
+        ),
+        (
+            with_second(", after: [db.replica]"),
+            "services.other.after[0]: an instance on every node can only wait for an address that follows db.replica, and there is none; "
+            "add one to vips (follows: db.replica)",
+        ),
     ],
 )
 def test_a_wrong_reference_is_said_where_it_is(text, said):
