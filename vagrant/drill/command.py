@@ -20,6 +20,7 @@ from hafailover.vagrant.drill.random_command import command as random_command
 from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.scenario import Scenario
 from hafailover.vagrant.drill.stacks import Hafailover, Stack
+from hafailover.vagrant.drill.work_command import command as work_command
 from hafailover.vagrant.lab import Lab
 
 _STACKS: dict[str, Callable[[], Stack]] = {
@@ -30,14 +31,17 @@ _STACKS: dict[str, Callable[[], Stack]] = {
 }
 
 
+_OTHERS = {"random": random_command, "work": work_command}
+
+
 class _Drill(click.Command):
-    """The drill, whose scenarios are arguments, and ``random``, which has options of its own."""
+    """The drill, whose scenarios are arguments, and ``random`` and ``work``, which have options of their own."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        if args and args[0] == "random":
-            return random_command.make_context(f"{info_name} random", args[1:], parent, **extra)
+        if args and args[0] in _OTHERS:
+            return _OTHERS[args[0]].make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -107,7 +111,7 @@ def command(
     A client outside the cluster writes through the virtual address every 10 ms and remembers what was acknowledged.
     Then the scenario strikes; afterwards every row is looked for on every server. A SCENARIO is a name (--list shows
     them) or a YAML file. A lab that runs is used and left running. 'hafailover drill random --help' tells of faults that a
-    seed chooses.
+    seed chooses, 'hafailover drill work --help' of a whole StackStorm pair under work.
 
     Exit code 0: every run is ok; 1: some run is not; 2: wrong usage.
 
