@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hafailover.crm import corosync, files
+from hafailover.crm.edits import hosts_set
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.generate import secret_script
-from hafailover.crm.install_files import block
 from hafailover.crm.schema import unknown
 from hafailover.crm.service import ReadSecret, service_types
 from hafailover.crm.topology import Topology
@@ -50,7 +50,8 @@ def render(topology: Topology, node: str) -> list[RenderedFile]:
 def edits(topology: Topology, node: str) -> list[FileEdit]:
     """The changes to files of ``node`` that are not ours alone, in order of path; UsageError as with :func:`render`."""
     read = _reader(topology)
-    found = [FileEdit(ETC_HOSTS, lambda old: block(old, _hosts(topology).encode()))]
+    links = {name: one.links for name, one in topology.nodes.items()}
+    found = [FileEdit(ETC_HOSTS, lambda old: hosts_set(old, links, ETC_HOSTS))]
     for service in topology.services.values():
         found += service_types()[service.type].edits(service, topology, node, read)
     return sorted(found, key=lambda edit: edit.path)
@@ -77,14 +78,18 @@ def secret_references(topology: Topology) -> Iterator[tuple[Path_, str]]:
     for service in topology.services.values():
         for path, reference in service_types()[service.type].secrets(service):
             yield ("services", service.name, *path), reference
+    yield from topology.external.secrets()
 
 
 def create_secrets(topology: Topology) -> list[Path]:
-    """Make the secrets that are missing and that nobody else must know (not a fence device's); the new files' paths."""
+    """Make the secrets that are missing and that nobody else must know; the new files' paths.
+
+    Not those of fence devices and of services outside of the cluster, which know them already.
+    """
     made = []
     for place, reference in secret_references(topology):
         path = secret_path(topology, reference)
-        if not path.exists() and "fence" not in place and place[0] != "fencing":
+        if not path.exists() and "fence" not in place and place[0] not in ("fencing", "external"):
             # Hexadecimal, because it goes into configuration files; twice 128 digits are a key for Corosync too.
             size = 128 if place[-1] == "authkey" else 24
             files.write(path, random.token_hex(size).encode() + b"\n" * (size != 128), 0o600)

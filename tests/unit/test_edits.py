@@ -5,7 +5,7 @@ import yaml
 from hafailover.crm.edits import block, hosts_set, ini_set, masked, yaml_data, yaml_set
 from hafailover.crm.edits.mask import HIDDEN, difference
 from hafailover.crm.errors import UsageError
-from hypothesis import event, example, given
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 ST2 = b"""\
@@ -162,6 +162,7 @@ def effective(content):
     return found
 
 
+@settings(deadline=None)
 @given(files(), VALUES, VALUES)
 @example(b"[a]\n# hafailover added new:\n[new]", {"new": {"k": "1"}}, {})
 def test_any_ini_file(content, values, others):
@@ -191,6 +192,7 @@ def test_any_ini_file(content, values, others):
     assert ini_set(once, others).rstrip(b"\r\n") == ini_set(clean, others).rstrip(b"\r\n")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), VALUES)
 def test_any_bytes(content, values):
     once = attempt(ini_set, content, values)
@@ -279,6 +281,7 @@ YAML_VALUES = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(files(YAML_PIECES).map(lambda content: content.partition(b"\n")[2]), YAML_VALUES, YAML_VALUES)
 def test_any_yaml_file(content, values, others):
     once = attempt(yaml_set, content, values)
@@ -339,6 +342,7 @@ def test_half_a_block_is_not_guessed_at(content):
         hosts_set(content, NODES)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from([b"127.0.1.1 db1", b"# x", b"10.0.0.9\tdb2 alias \xff", b"", b"::1 localhost db1"]), max_size=6
