@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MongoDB:
-    """``uri`` is as it was written; ``replica_set`` is None for a single server; passwords are ``file:`` references."""
+    """``uri`` is as it was written; ``replica_set`` is None for a single server; passwords are ``file:`` references.
+
+    plain: the URI says nothing but where a server is.
+    """
 
     uri: str
     hosts: tuple[Host, ...]
     arbiters: tuple[Host, ...]
     replica_set: str | None
-    auth_source: str
+    plain: bool
     tls: bool
     ca_file: str | None
     user: str | None
@@ -113,7 +116,7 @@ def _mongodb(written: Mapping[str, Any]) -> MongoDB:
         hosts=url.hosts,
         arbiters=tuple(parse_host(host, 27017) for host in written.get("arbiters", ())),
         replica_set=url.options.get("replicaset"),
-        auth_source=url.options.get("authsource") or url.path or "admin",
+        plain=not url.options and not url.path,
         tls="true" in (url.options.get("tls"), url.options.get("ssl")),
         ca_file=url.options.get("tlscafile") or url.options.get("ssl_ca_certs"),
         user=written.get("user"),

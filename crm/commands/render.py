@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import click
-from hafailover.crm import files, render, topology
+from hafailover.crm import exports, files, render, topology
 from hafailover.crm.edits.mask import difference
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
@@ -44,8 +44,10 @@ def command(
     if create_secrets:
         for path in render.create_secrets(wanted):
             click.echo(f"created {path}", err=True)
+    _note(render.notes(wanted))
     if install:
         name = node or _this_node(wanted)
+        _note(exports.notes(wanted, name))
         _install(render.render(wanted, name), render.edits(wanted, name), diff)
         return
     for name in [node] if node else wanted.nodes:
@@ -59,7 +61,13 @@ def command(
             for file in rendered:
                 click.echo(f"{name}: {file.path} {file.mode:04o} {file.owner}:{file.group}")
             for edit in render.edits(wanted, name):
-                click.echo(f"{name}: {edit.path} is changed in places")
+                if not edit.undo:
+                    click.echo(f"{name}: {edit.path} is changed in places")
+
+
+def _note(notes: list[str]) -> None:
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
 
 
 def _this_node(wanted: Topology) -> str:

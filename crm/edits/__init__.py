@@ -11,7 +11,8 @@ from __future__ import annotations
 from hafailover.crm.edits.blocks import block
 from hafailover.crm.edits.hosts import hosts_set
 from hafailover.crm.edits.ini import ini_set
+from hafailover.crm.edits.marks import is_marked
 from hafailover.crm.edits.mask import masked
 from hafailover.crm.edits.yamlfile import yaml_data, yaml_set
 
-__all__ = ["block", "hosts_set", "ini_set", "masked", "yaml_data", "yaml_set"]
+__all__ = ["block", "hosts_set", "ini_set", "is_marked", "masked", "yaml_data", "yaml_set"]

@@ -21,6 +21,11 @@ Lines = list[bytes]
 """The lines of a file, each with its end of line; only the last may lack it."""
 
 
+def is_marked(content: bytes) -> bool:
+    """Whether something in ``content`` may be ours."""
+    return any(mark in content for mark in (_REPLACED, _SET, _ADDED))
+
+
 def split(content: bytes, file: str) -> Lines:
     """The lines of ``content``; UsageError when it is not text, or its lines end in a way nobody's do."""
     odd = re.search(rb"\0|\r(?!\n)", content)

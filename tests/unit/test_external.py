@@ -25,11 +25,11 @@ def test_mongodb():
     found = loaded(MONGO).mongodb
     assert found.hosts == (Host("m1", 27017), Host("m2", 27018), Host("fd00::3", 27017))
     assert [host.written for host in found.hosts] == ["m1:27017", "m2:27018", "[fd00::3]:27017"]
-    assert (found.replica_set, found.auth_source, found.tls, found.arbiters) == ("rs0", "admin", False, ())
+    assert (found.replica_set, found.plain, found.tls, found.arbiters) == ("rs0", False, False, ())
     found = loaded(
         'mongodb: {uri: "mongodb://a,b/st2?replicaset=r&tls=true&tlsCAFile=/ca", arbiters: [c], user: u, password: file:p}'
     ).mongodb
-    assert (found.replica_set, found.auth_source, found.tls, found.ca_file) == ("r", "st2", True, "/ca")
+    assert (found.replica_set, found.tls, found.ca_file) == ("r", True, "/ca")
     assert found.arbiters == (Host("c", 27017),)
     assert (found.user, found.password) == ("u", "file:p")
 

@@ -67,6 +67,7 @@ def test_all_files_of_a_node_with_owner_and_mode(file, secrets):
         "/etc/corosync/authkey": (0o400, True),
         "/etc/corosync/corosync.conf": (0o644, False),
         "/etc/hafailover/db.cred": (0o600, True),
+        "/etc/hafailover/external.json": (0o644, False),
         "/etc/hafailover/fence-db1-password": (0o700, True),
         "/etc/hafailover/hosts": (0o644, False),
         "/etc/hafailover/topology.yml": (0o644, False),
