@@ -23,7 +23,7 @@ def edits(topology: Topology, node: str) -> list[FileEdit]:
     mongodb = topology.external.mongodb
     if address is None or mongodb is None:
         return []
-    return [FileEdit(PATH, lambda old: edited(old, address, node, mongodb.replica_set))]
+    return [FileEdit(PATH, lambda old: edited(old, address, node, mongodb.replica_set), secret=True)]
 
 
 def edited(old: bytes, address: str, node: str, replica_set: str | None) -> bytes:

@@ -28,12 +28,14 @@ def is_marked(content: bytes) -> bool:
 
 def split(content: bytes, file: str) -> Lines:
     """The lines of ``content``; UsageError when it is not text, or its lines end in a way nobody's do."""
-    odd = re.search(rb"\0|\r(?!\n)", content)
+    odd = re.search(rb"[\x00-\x08\x0e-\x1f]", content) or re.search(rb"\r(?!\n)", content)
     if odd:
         line = content.count(b"\n", 0, odd.start()) + 1
         where = f"{file}:{line}"
-        if odd[0] == b"\0":
-            raise UsageError(f"{where}: is not a text file (it holds a zero byte); restore it from a backup")
+        if odd[0] != b"\r":
+            raise UsageError(
+                f"{where}: is not a text file (it holds the byte 0x{odd[0].hex()}); restore it from a backup"
+            )
         raise UsageError(f"{where}: has a carriage return inside of the line; remove it")
     return content.splitlines(keepends=True)
 

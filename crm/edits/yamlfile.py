@@ -179,7 +179,8 @@ def _guarded(lines: Sequence[bytes], file: str, parse: Any) -> Any:
         return parse(_readable(lines))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{file}:{mark.line + 1}" if mark else file
+        # At the end of the file the parser may stand one line below the last.
+        where = f"{file}:{min(mark.line + 1, len(lines))}" if mark else file
         raise UsageError(f"{where}: is not valid YAML: {error.problem or error.context}; correct it") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: is not valid YAML: {' '.join(str(error).split())}; correct it") from error

@@ -44,8 +44,9 @@ def of(external: External) -> tuple[Target, ...]:
 
 
 def written(targets: tuple[Target, ...]) -> bytes:
-    """The file's content."""
-    return (json.dumps([target._asdict() for target in targets], indent=1) + "\n").encode()
+    """The file's content, a line for each."""
+    lines = ",\n ".join(json.dumps(target._asdict()) for target in targets)
+    return f"[{lines}]\n".encode()
 
 
 def read(content: str) -> tuple[Target, ...]:

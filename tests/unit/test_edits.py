@@ -96,7 +96,7 @@ def test_quotes_keep_what_a_reader_would_strip():
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\x7fELF\x02\0\0", "st2.conf:1: is not a text file (it holds a zero byte); restore it from a backup"),
+        (b"\x7fELF\r\x02\0\0", "st2.conf:1: is not a text file (it holds the byte 0x02); restore it from a backup"),
         (b"[a]\nb = 1\rc = 2\n", "st2.conf:2: has a carriage return inside of the line; remove it"),
         (b"[a]\nnonsense\n", "st2.conf:2: is neither a comment nor KEY = VALUE; correct it"),
         (b"[a]\n= 1\n", "st2.conf:2: is neither a comment nor KEY = VALUE; correct it"),
@@ -261,7 +261,7 @@ def test_a_mapping_that_is_empty_and_one_that_lacks_the_key():
             b"a: 1\n...\n",
             "mongod.conf: net.bindIp cannot be set here without a person; set it by hand and run this again",
         ),
-        (b"\xd0\xcf\x11\0", "mongod.conf:1: is not a text file (it holds a zero byte); restore it from a backup"),
+        (b"\xd0\xcf\x11\0", "mongod.conf:1: is not a text file (it holds the byte 0x11); restore it from a backup"),
     ],
 )
 def test_yaml_that_cannot_be_changed(content, said):
