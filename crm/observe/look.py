@@ -11,6 +11,7 @@ from hafailover.crm.observe.finding import Finding
 from hafailover.crm.observe.link import Link, LinkError
 from hafailover.crm.observe.targets import Target
 
+_GRACE = 0.02  # seconds
 _GREETINGS: dict[str, Callable[[Link], str]] = {
     "rabbitmq": greetings.amqp,
     "mariadb": greetings.mysql,
@@ -38,9 +39,10 @@ class Look:
 
     def findings(self) -> list[tuple[Target, Finding]]:
         """What was found out about each target, once all have answered or their time is over."""
+        # Those that end at the deadline have to tell so yet.
+        end = self._deadline + _GRACE
         for thread in self._threads:
-            # A thread that was held up may yet tell what it got.
-            thread.join(max(0.0, self._deadline - time.monotonic()) + 0.02)
+            thread.join(max(0.0, end - time.monotonic()))
         return [(target, self._judged(target, dict(answers))) for target, answers in self._answers]
 
     def _ask(self, target: Target, address: tuple[str, int, bool], answers: dict[str, Any]) -> None:

@@ -90,12 +90,6 @@ def member(primary="", me="", hosts=(), passives=(), arbiters=(), name="rs0", **
     return {**found, **more}
 
 
-def silent(connection):
-    """As a stopped process: it was connected to, and says nothing."""
-    connection.recv(1 << 20)
-    time.sleep(20)
-
-
 def saying(data):
     """Says ``data`` and hangs up."""
 
