@@ -67,7 +67,9 @@ def problems(service: Service, topology: Topology) -> Iterator[Problem]:
 def notes(topology: Topology) -> list[str]:
     """What a person should know, though it stops nothing."""
     spread = [
-        service.name for service in topology.services.values() if service.type == _TYPE and len(service.nodes) > 1
+        service.name
+        for service in topology.services.values()
+        if service.type == _TYPE and len(service.nodes) > 1 and service.options.get("units") != "singleton"
     ]
     found = []
     if spread and not topology.external.redis:

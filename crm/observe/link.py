@@ -83,7 +83,7 @@ class Link:
 
 def _words(error: Exception, otherwise: str) -> str:
     if isinstance(error, TimeoutError):
-        return f"{otherwise}: no answer in time"
+        return "no answer in time"  # as is said of one whose thread is still at it
     if isinstance(error, socket.gaierror):
         return "its name is not known"
     if isinstance(error, ConnectionRefusedError):

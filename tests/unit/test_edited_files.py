@@ -111,7 +111,8 @@ def test_a_broker_without_an_account_for_stackstorm():
 
 
 def test_what_is_worth_a_note():
-    (coordination, database) = st2_conf.notes(topology(MQ, WORKERS))
+    once = dataclasses.replace(SINGLE, options={"units": "singleton"})
+    (coordination, database) = st2_conf.notes(topology(MQ, WORKERS, once))
     assert coordination.startswith("workers: StackStorm on several nodes needs a coordination service")
     assert database.startswith("workers: every node needs the same MongoDB")
     assert st2_conf.notes(topology(MQ, WORKERS, **OUTSIDE)) == []
