@@ -37,7 +37,8 @@ class FileEdit:
     ``edit`` gets the whole content (b"" when there is no file) and returns the content wanted: it changes what it is
     about, keeps everything else, and changes nothing when called on its own result. UsageError when the content is
     nothing that it understands. A new file gets ``mode``, ``owner`` and ``group``, one that is there keeps its own.
-    The content may hold secrets if ``secret``; then differences are not printed as they are.
+    The content may hold secrets if ``secret``; then differences are shown without them. ``undo``: all it does is to take
+    back what an earlier edit did and nobody wants any more, and mostly there is nothing.
     """
 
     path: str
@@ -46,6 +47,7 @@ class FileEdit:
     owner: str = "root"
     group: str = "root"
     secret: bool = False
+    undo: bool = False
 
 
 def write(target: Path, content: bytes, mode: int, owner: str = "", group: str = "") -> None:

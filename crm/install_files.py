@@ -1,17 +1,19 @@
-"""Whether a node's file is already what it should be, and our block in a file that is not ours."""
+"""Whether a node's file is already what it should be, what an edit makes of one, and what it was before the first edit."""
 
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 import stat
 from pathlib import Path
 
+from hafailover.crm import files
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.files import FileEdit, RenderedFile
 
-BEGIN = b"# BEGIN hafailover\n"
-END = b"# END hafailover\n"
+ORIGINALS = "/var/lib/hafailover/originals"
+"""Where files of others are kept as they were before the first change; readable for root alone."""
 
 
 def current(target: Path, file: RenderedFile, own: bool) -> bool:
@@ -36,19 +38,24 @@ def edited(target: Path, edit: FileEdit) -> tuple[bytes, bytes]:
     except FileNotFoundError:
         old = b""
     except OSError as error:
-        raise HafailoverError(f"{target}: cannot be read: {error.strerror}") from error
+        hint = "; run it as root" if isinstance(error, PermissionError) else ""
+        raise HafailoverError(f"{target}: cannot be read: {error.strerror}{hint}") from error
     return old, edit.edit(old)
 
 
-def block(old: bytes, lines: bytes) -> bytes:
-    """The file ``old`` with ``lines`` between our marks, in place or at the end."""
-    marked = BEGIN + lines + END
-    if marked in old:
-        return old
-    start, end = old.find(BEGIN), old.find(END)
-    if 0 <= start < end:
-        return old[:start] + marked + old[end + len(END) :]
-    return old + (b"" if not old or old.endswith(b"\n") else b"\n") + marked
+def keep_first(target: Path, root: Path = Path("/")) -> Path | None:
+    """Copy ``target`` to where it is kept as it was before our first change, with its mode and owner; HafailoverError.
+
+    Returns the copy, or None when there is nothing to copy, or the first one is there already.
+    """
+    source = Path(os.path.realpath(target))
+    copy = root / ORIGINALS.lstrip("/") / str(target).lstrip("/")
+    if copy.exists() or not source.exists():
+        return None
+    (root / ORIGINALS.lstrip("/")).mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = source.stat()
+    files.write(copy, source.read_bytes(), stat.S_IMODE(status.st_mode), str(status.st_uid), str(status.st_gid))
+    return copy
 
 
 def _user(number: int) -> str:

@@ -6,12 +6,14 @@ import secrets as random
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Callable
 
-from hafailover.crm import corosync, files
+from hafailover.crm import corosync, files, mongod_conf, st2_conf
+from hafailover.crm.edits import hosts_set, ini_set, is_marked, yaml_set
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.generate import secret_script
-from hafailover.crm.install_files import block
+from hafailover.crm.observe import targets
 from hafailover.crm.schema import unknown
 from hafailover.crm.service import ReadSecret, service_types
 from hafailover.crm.topology import Topology
@@ -42,18 +44,45 @@ def render(topology: Topology, node: str) -> list[RenderedFile]:
     for device, parameter, reference in _fence_secrets(topology):
         script = f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(read(reference).decode())}\n"
         found.append(RenderedFile(secret_script(device, parameter), script.encode(), 0o700, secret=True))
+    found += _external(topology, read)
     for service in topology.services.values():
         found += service_types()[service.type].files(service, topology, node, read)
     return sorted(found, key=lambda file: file.path)
 
 
+def _external(topology: Topology, read: ReadSecret) -> Iterator[RenderedFile]:
+    """What status needs to look at services outside."""
+    # Also when it is nothing: what was named before must not be looked at for ever.
+    yield RenderedFile(targets.PATH, targets.written(targets.of(topology.external)))
+    redis = topology.external.redis
+    if redis and redis.password:
+        yield RenderedFile(targets.REDIS_PASSWORD, read(redis.password) + b"\n", 0o600, secret=True)
+
+
 def edits(topology: Topology, node: str) -> list[FileEdit]:
     """The changes to files of ``node`` that are not ours alone, in order of path; UsageError as with :func:`render`."""
     read = _reader(topology)
-    found = [FileEdit(ETC_HOSTS, lambda old: block(old, _hosts(topology).encode()))]
+    links = {name: one.links for name, one in topology.nodes.items()}
+    found = [FileEdit(ETC_HOSTS, lambda old: hosts_set(old, links, ETC_HOSTS)), *mongod_conf.edits(topology, node)]
     for service in topology.services.values():
         found += service_types()[service.type].edits(service, topology, node, read)
+    there = {edit.path for edit in found}
+    # What an earlier topology had changed in a file that this one has no business with.
+    undo = {
+        st2_conf.PATH: lambda old: ini_set(old, {}, st2_conf.PATH),
+        mongod_conf.PATH: lambda old: yaml_set(old, {}, mongod_conf.PATH),
+    }
+    found += [_undoing(path, edit) for path, edit in undo.items() if path not in there]
     return sorted(found, key=lambda edit: edit.path)
+
+
+def _undoing(path: str, edit: Callable[[bytes], bytes]) -> FileEdit:
+    return FileEdit(path, lambda old: edit(old) if is_marked(old) else old, secret=True, undo=True)
+
+
+def notes(topology: Topology) -> list[str]:
+    """What a person should know of files that are not ours, though it stops nothing."""
+    return st2_conf.notes(topology)
 
 
 def _reader(topology: Topology) -> ReadSecret:
@@ -77,14 +106,18 @@ def secret_references(topology: Topology) -> Iterator[tuple[Path_, str]]:
     for service in topology.services.values():
         for path, reference in service_types()[service.type].secrets(service):
             yield ("services", service.name, *path), reference
+    yield from topology.external.secrets()
 
 
 def create_secrets(topology: Topology) -> list[Path]:
-    """Make the secrets that are missing and that nobody else must know (not a fence device's); the new files' paths."""
+    """Make the secrets that are missing and that nobody else must know; the new files' paths.
+
+    Not those of fence devices and of services outside of the cluster, which know them already.
+    """
     made = []
     for place, reference in secret_references(topology):
         path = secret_path(topology, reference)
-        if not path.exists() and "fence" not in place and place[0] != "fencing":
+        if not path.exists() and "fence" not in place and place[0] not in ("fencing", "external"):
             # Hexadecimal, because it goes into configuration files; twice 128 digits are a key for Corosync too.
             size = 128 if place[-1] == "authkey" else 24
             files.write(path, random.token_hex(size).encode() + b"\n" * (size != 128), 0o600)

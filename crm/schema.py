@@ -21,6 +21,8 @@ Schema = dict[str, Any]
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)")
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 _SECRET = re.compile(r"file:(?!/)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*|file:/[A-Za-z0-9_./-]+")
+# A URL may hold a password where none belongs.
+_ACCOUNT = re.compile(r"://.*@")
 MAX_SHOWN = 60
 
 
@@ -247,7 +249,7 @@ def shown(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    written = repr(value) if isinstance(value, str) else str(value)
+    written = _ACCOUNT.sub("://...@", repr(value)) if isinstance(value, str) else str(value)
     return written if len(written) <= MAX_SHOWN else written[: MAX_SHOWN - 3] + "..."
 
 

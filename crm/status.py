@@ -242,6 +242,23 @@ class Problem(NamedTuple):
         return f"{self.what}: {self.why}" if self.why else self.what
 
 
+class External(NamedTuple):
+    """A service outside of the cluster, as seen from this node.
+
+    kind: mongodb, redis, rabbitmq, mariadb or storage. name: its replica set, or the name its sentinels use, or "". usable: whether it
+    serves now. state: how it is. problem: what is wrong, or "". since: Unix time since when, if that is known.
+    """
+
+    kind: str
+    name: str
+    addresses: tuple[str, ...]
+    usable: bool
+    state: str
+    problem: str
+    advice: str
+    since: float | None
+
+
 class Status(NamedTuple):
     """Everything.
 
@@ -267,6 +284,7 @@ class Status(NamedTuple):
     constraints: tuple[str, ...]
     leftovers: tuple[Leftover, ...]
     unanswered: tuple[str, ...]
+    external: tuple[External, ...] = ()
 
     def node(self, name: str) -> Node | None:
         """The node called ``name``."""

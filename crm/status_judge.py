@@ -11,6 +11,7 @@ from hafailover.crm.status import (
     NOTE,
     OK,
     Address,
+    External,
     FenceEvent,
     Instance,
     Problem,
@@ -20,6 +21,7 @@ from hafailover.crm.status import (
     Verdict,
 )
 from hafailover.crm.status_database import BARRED, IN_SYNC, PROMOTABLE, UNKNOWN
+from hafailover.crm.status_external import KINDS
 from hafailover.crm.status_words import advice, clock, consequence, describe
 from hafailover.crm.status_xml import LOST
 
@@ -68,6 +70,17 @@ def _problems(status: Status) -> Iterator[Problem]:
         yield from _resource(status, resource)
     yield from _failures(status)
     yield from _fencing(status)
+    for external in status.external:
+        yield from _external(status, external)
+
+
+def _external(status: Status, external: External) -> Iterator[Problem]:
+    if not external.problem:
+        return
+    name = f"{KINDS[external.kind]} {external.name}".rstrip()
+    what = f"{name} (outside) has a problem" if external.usable else f"{name} (outside) cannot be used"
+    since = f" (since {clock(external.since, status.at)})" if external.since else ""
+    yield Problem(DEGRADED, what, external.problem + since, external.advice)
 
 
 def _leftovers(status: Status) -> Iterator[Problem]:

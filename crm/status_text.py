@@ -13,6 +13,7 @@ from hafailover.crm.status import (
     NOTE,
     OK,
     Address,
+    External,
     FenceEvent,
     Instance,
     Resource,
@@ -27,6 +28,7 @@ from hafailover.crm.status_database import (
     PROMOTED_ROLES,
     UNPROMOTED_ROLES,
 )
+from hafailover.crm.status_external import KINDS
 from hafailover.crm.status_words import RUNGS, clock
 
 WIDTH = 80
@@ -81,6 +83,8 @@ def render(status: Status, verdict: Verdict, paint: Paint = plain) -> str:
         lines += ["", paint("Addresses", "bold"), *table([_address(address) for address in status.addresses])]
     if status.resources:
         lines += ["", paint("Other resources", "bold"), *table([_resource(found) for found in status.resources])]
+    if status.external:
+        lines += ["", paint("Outside of the cluster", "bold"), *table([_external(one) for one in status.external])]
     if verdict.problems:
         lines += ["", paint("What is wrong, and what to do" if word != OK else "Worth knowing", "bold")]
         for problem in verdict.problems:
@@ -188,6 +192,13 @@ def _resource(resource: Resource) -> tuple[str, str, str]:
         if there
     ]
     return resource.id, resource.agent, where + "".join(f" ({word})" for word in flags)
+
+
+def _external(external: External) -> tuple[str, str]:
+    state = external.state or ("" if external.usable else "CANNOT BE USED")
+    wrong = "" if not external.problem else " (see below)" if external.usable else " (CANNOT BE USED)"
+    name = f"{KINDS[external.kind]} {external.name}".rstrip()
+    return name, state + (wrong if state != "CANNOT BE USED" else "")
 
 
 def _problem(severity: str, text: str, advice: str, paint: Paint) -> Iterator[str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hafailover.crm import schema, topology_check, topology_schema, yamldoc
+from hafailover.crm import external, external_schema, schema, topology_check, topology_schema, yamldoc
 from hafailover.crm.errors import UsageError
+from hafailover.crm.external import External
 from hafailover.crm.schema import Problem, milliseconds
 from hafailover.crm.service import service_types
 
@@ -108,6 +109,7 @@ class Topology:
     quorum: Quorum
     vips: Mapping[str, Vip]
     services: Mapping[str, Service]
+    external: External
     lab: bool
     file: str
     text: str
@@ -149,7 +151,10 @@ def parse(document: yamldoc.Document) -> Topology:
             f"{document.file}:1: is {schema.shown(data)}; a topology is a mapping with the keys "
             f"{', '.join(topology_schema.SCHEMA['properties'])}"
         )
-    found = schema.problems(data, topology_schema.SCHEMA) or _service_problems(data)
+    found = schema.problems(data, topology_schema.SCHEMA) or [
+        *_service_problems(data),
+        *external_schema.problems(data.get("external", {})),
+    ]
     if found:
         raise _error(document, found)
     topology = _build(document)
@@ -212,6 +217,7 @@ def _build(document: yamldoc.Document) -> Topology:
             for name, vip in data.get("vips", {}).items()
         },
         services=services,
+        external=external.build(data.get("external", {})),
         lab=data["lab"],
         file=document.file,
         text=document.text,

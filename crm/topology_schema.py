@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hafailover.crm import external_schema
 from hafailover.crm.schema import (
     PLAIN,
     Schema,
@@ -151,6 +152,7 @@ SCHEMA: Schema = mapping(
                 "expect": "a mapping with the key type",
             },
         ),
+        "external": external_schema.SCHEMA,
     },
     ["version", "cluster", "nodes"],
 )

@@ -90,8 +90,9 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
         contents += render.render(topology, machine.name)
     lab.unpack(machine.name, seed.archive(contents, seed.links(machine, lab.plan)))
     if machine.role != QUORUM:
-        changed = [_edited(lab, machine, edit) for edit in render.edits(topology, machine.name)]
-        lab.unpack(machine.name, seed.archive(changed, {}))
+        changed = [_edited(lab, machine, edit) for edit in render.edits(topology, machine.name) if not edit.undo]
+        # An edit makes nothing of nothing where the program that would read the file is not installed.
+        lab.unpack(machine.name, seed.archive([file for file in changed if file.content], {}))
     if machine.role != QUORUM:
         lab.exec(machine.name, ["hafailover", "install"], timeout=60, check=True)
     lab.exec(machine.name, ["systemctl", "--no-block", "start", *seed.units(machine, lab.plan)], timeout=30, check=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import socket
 from pathlib import Path
 
 import click
-from hafailover.crm import files, render, topology
+from hafailover.crm import exports, files, render, topology
+from hafailover.crm.edits.mask import difference
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
-from hafailover.crm.install_files import current, edited
+from hafailover.crm.install_files import current, edited, keep_first
 from hafailover.crm.topology import Topology
 
 
@@ -30,7 +30,8 @@ def command(
     """Write the configuration files of the nodes of TOPOLOGY.
 
     Without --output or --install the files are only listed. Files are replaced one at a time and whole; secrets are
-    never shown. Services are not restarted.
+    never shown. Services are not restarted. Files that others write, too, are changed in places (docs/configuration-files.md),
+    and kept as they were before the first change below /var/lib/hafailover/originals.
 
     \b
     Examples:
@@ -43,8 +44,10 @@ def command(
     if create_secrets:
         for path in render.create_secrets(wanted):
             click.echo(f"created {path}", err=True)
+    _note(render.notes(wanted))
     if install:
         name = node or _this_node(wanted)
+        _note(exports.notes(wanted, name))
         _install(render.render(wanted, name), render.edits(wanted, name), diff)
         return
     for name in [node] if node else wanted.nodes:
@@ -58,7 +61,13 @@ def command(
             for file in rendered:
                 click.echo(f"{name}: {file.path} {file.mode:04o} {file.owner}:{file.group}")
             for edit in render.edits(wanted, name):
-                click.echo(f"{name}: {edit.path} is changed in places")
+                if not edit.undo:
+                    click.echo(f"{name}: {edit.path} is changed in places")
+
+
+def _note(notes: list[str]) -> None:
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
 
 
 def _this_node(wanted: Topology) -> str:
@@ -84,6 +93,9 @@ def _install(rendered: list[RenderedFile], edits: list[FileEdit], diff: bool) ->
             files.write(target, file.content, file.mode, file.owner, file.group)
             click.echo(f"wrote {target}")
     for edit, _, new in changed:
+        kept = keep_first(Path(edit.path))
+        if kept:
+            click.echo(f"kept {edit.path} as it was: {kept}")
         files.rewrite(Path(edit.path), new, edit)
         click.echo(f"changed {edit.path}")
 
@@ -109,24 +121,14 @@ def _show(root: Path, rendered: list[RenderedFile]) -> None:
     for file in rendered:
         target = root / file.path.lstrip("/")
         old = target.read_bytes() if target.exists() else b""
-        if old != file.content:
-            _show_change(target, old, file.content, file.secret)
+        if old == file.content:
+            continue
+        if file.secret:
+            click.echo(f"{target}: {'changes' if old else 'is new'} (a secret, not shown)")
+        else:
+            click.echo("\n".join(difference(old, file.content, str(target), secret=False)))
 
 
 def _show_edits(changed: list[tuple[FileEdit, bytes, bytes]]) -> None:
     for edit, old, new in changed:
-        _show_change(Path(edit.path), old, new, edit.secret)
-
-
-def _show_change(target: Path, old: bytes, new: bytes, secret: bool) -> None:
-    if secret:
-        click.echo(f"{target}: {'changes' if old else 'is new'} (a secret, not shown)")
-        return
-    lines = difflib.unified_diff(
-        old.decode(errors="replace").splitlines(),
-        new.decode(errors="replace").splitlines(),
-        str(target) if old else "/dev/null",
-        str(target),
-        lineterm="",
-    )
-    click.echo("\n".join(lines))
+        click.echo("\n".join(difference(old, new, edit.path, edit.secret)))

@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 import click
-from hafailover.crm import local, privileged
+from hafailover.crm import local, privileged, status_external
 from hafailover.crm.errors import FAILED, HafailoverError
 from hafailover.crm.status import as_json
 from hafailover.crm.status_facts import ClusterDown, gather
@@ -44,10 +44,12 @@ def command(output: str, check: bool) -> None:
         raise HafailoverError(local.NOT_ROOT)
     if not local.installed("crm_mon"):
         _offline("Pacemaker is not installed on this node", output)
+    outside = status_external.begin()
     try:
         status = read(gather(local.run))
     except ClusterDown as error:
         _offline(str(error), output)
+    status = status._replace(external=status_external.end(outside))
     verdict = judge(status)
     verdict = verdict._replace(problems=(*verdict.problems, *privileged.hints(status)))
     if output == "json":

@@ -67,6 +67,7 @@ def test_all_files_of_a_node_with_owner_and_mode(file, secrets):
         "/etc/corosync/authkey": (0o400, True),
         "/etc/corosync/corosync.conf": (0o644, False),
         "/etc/hafailover/db.cred": (0o600, True),
+        "/etc/hafailover/external.json": (0o644, False),
         "/etc/hafailover/fence-db1-password": (0o700, True),
         "/etc/hafailover/hosts": (0o644, False),
         "/etc/hafailover/topology.yml": (0o644, False),
@@ -207,17 +208,20 @@ def test_what_cannot_be_written_is_said_and_the_old_file_stays(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (b"", b"# BEGIN hafailover\nX\n# END hafailover\n"),
-        (b"a", b"a\n# BEGIN hafailover\nX\n# END hafailover\n"),
-        (b"a\n# BEGIN hafailover\nold\n# END hafailover\nb\n", b"a\n# BEGIN hafailover\nX\n# END hafailover\nb\n"),
-        (b"a\n# BEGIN hafailover\nX\n# END hafailover\n", b"a\n# BEGIN hafailover\nX\n# END hafailover\n"),
-    ],
-)
-def test_our_block_in_the_hosts_file(old, new):
-    assert install_files.block(old, b"X\n") == new
+def test_a_file_of_others_is_kept_as_it_was_before_the_first_change(tmp_path):
+    target = tmp_path / "etc/x.conf"
+    target.parent.mkdir()
+    target.write_bytes(b"one")
+    target.chmod(0o640)
+    copy = install_files.keep_first(target, tmp_path / "root")
+    assert copy == tmp_path / "root/var/lib/hafailover/originals" / str(target)[1:]
+    assert copy.read_bytes() == b"one"
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "root/var/lib/hafailover/originals").stat().st_mode) == 0o700
+    target.write_bytes(b"two")
+    assert install_files.keep_first(target, tmp_path / "root") is None
+    assert copy.read_bytes() == b"one"
+    assert install_files.keep_first(tmp_path / "nothing", tmp_path / "root") is None
 
 
 # The commands.

@@ -119,7 +119,11 @@ MISTAKES = [
     ("  vip:", "  db:", "9: vips.db: db is the name of a service too; resources need different names"),
     ("  vip:", "  1:", "9: vips.1: '1' cannot be used here: write a name of letters, digits, - and _"),
     ("  vip:", "  fence-x:", "9: vips.fence-x: names that begin with fence- are kept for fence devices"),
-    ("services:", "service:", "10: service: unknown key 'service'; allowed: cluster, fencing, lab, nodes, quorum, "),
+    (
+        "services:",
+        "service:",
+        "10: service: unknown key 'service'; allowed: cluster, external, fencing, lab, nodes, quorum, ",
+    ),
     ("lab: true", "lab: yes", "2: lab: is 'yes'; write true or false"),
     ("lab: true", "lab: false", "5: nodes.db1: nothing can switch db1 off: give it fence, or give fencing for all"),
     ("version: 1", "version: 2", "1: version: unknown value 2; allowed: 1"),
