@@ -48,6 +48,7 @@ agent.parameter(
     "nodes",
     required=True,
     check=_nodes,
+    reloadable=True,
     shortdesc="Data nodes and their addresses",
     longdesc="All nodes that hold the data, as name:address separated by blanks, in order of preference for a first start.",
 )
