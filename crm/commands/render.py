@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import click
-from hafailover.crm import files, render, topology
+from hafailover.crm import files, members_run, render, topology
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.install_files import current, edited
@@ -86,6 +86,8 @@ def _install(rendered: list[RenderedFile], edits: list[FileEdit], diff: bool) ->
     for edit, _, new in changed:
         files.rewrite(Path(edit.path), new, edit)
         click.echo(f"changed {edit.path}")
+    # Before apply has Corosync read its file again, it makes sure that all nodes have the same one.
+    members_run.show_file()
 
 
 def _write(root: Path, rendered: list[RenderedFile], diff: bool) -> None:

@@ -10,7 +10,18 @@ from topologies import BASE, invoke, parse
 
 LIVE = """<cib epoch="4" num_updates="7" admin_epoch="2" validate-with="pacemaker-3.7"><configuration><crm_config>
 <cluster_property_set id="o"><nvpair id="o1" name="cluster-name" value="c1"/></cluster_property_set></crm_config>
-<nodes><node id="1" uname="db1"/><node id="2" uname="db2"/></nodes><resources/><constraints/></configuration><status/></cib>"""
+<nodes><node id="1" uname="db1"/><node id="2" uname="db2"/></nodes><resources/><constraints/></configuration>
+<status><node_state id="1" uname="db1"/><node_state id="2" uname="db2"/></status></cib>"""
+CMAP = """nodelist.local_node_pos (u32) = 0
+nodelist.node.0.name (str) = db1
+nodelist.node.0.nodeid (u32) = 1
+nodelist.node.0.ring0_addr (str) = 10.77.0.11
+nodelist.node.0.ring1_addr (str) = 10.77.1.11
+nodelist.node.1.name (str) = db2
+nodelist.node.1.nodeid (u32) = 2
+nodelist.node.1.ring0_addr (str) = 10.77.0.12
+nodelist.node.1.ring1_addr (str) = 10.77.1.12
+"""
 NO_EFFECT = '<pacemaker-result><actions/><transition/><status code="0"/></pacemaker-result>'
 
 
@@ -24,6 +35,8 @@ class Tools:
             "crm_simulate": [Result(0, NO_EFFECT, "")],
             "crm_diff": [Result(1, "<diff/>", "")],
             "cibadmin --patch": [Result(0, "", "")],
+            "corosync-cmapctl": [Result(0, CMAP, "")],
+            "attrd_updater": [Result(78, "", "attribute does not exist")],
         }
         self.answers.update({name.replace("__", " --"): list(given) for name, given in answers.items()})
         self.calls = []
