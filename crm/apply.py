@@ -146,12 +146,12 @@ def commit(topology: Topology, agreed: Plan) -> None:
     is only seen after the parameters.
     """
     if reloads(agreed) is None:
-        _commit(topology, agreed, _whole)
+        _commit(topology, agreed, lambda plan: plan.tree)
         return
     # Seen with Pacemaker 2.1.5: it takes a reloaded instance for unpromoted until its next monitor, which waits for the other actions
     # on the clone. Were a replica started in the same transition, the address would be taken from the primary and given back.
     _rest()
-    _commit(topology, agreed, lambda plan: reloads(plan) or plan.tree)
+    _commit(topology, agreed, _parameters_first)
     _rest()
     left = plan(topology, live_cib())
     if not set(left.disruptive) <= set(agreed.disruptive):
@@ -159,7 +159,7 @@ def commit(topology: Topology, agreed: Plan) -> None:
             "parameters were changed, and the rest would now interrupt "
             f"{'; '.join(map(str, left.disruptive))}: run hafailover apply again"
         )
-    _commit(topology, left, _whole)
+    _commit(topology, left, lambda plan: plan.tree)
 
 
 def reloads(agreed: Plan) -> Any:
@@ -180,8 +180,9 @@ def reloads(agreed: Plan) -> Any:
     return None if changed in (_canonical(agreed.live), _canonical(agreed.tree)) else tree
 
 
-def _whole(agreed: Plan) -> Any:
-    return agreed.tree
+def _parameters_first(agreed: Plan) -> Any:
+    first = reloads(agreed)
+    return agreed.tree if first is None else first
 
 
 def _rest() -> None:

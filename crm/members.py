@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+# As corosync-qdevice-tool names them.
+_ALGORITHMS = {"Fifty-Fifty split": "ffsplit", "LMS": "lms"}
 STOP = "systemctl disable --now corosync-qdevice pacemaker corosync"
 
 
@@ -55,11 +57,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Steps:
-    """What is to be done before the configuration: have Corosync read its file, await ``added``, take ``removed`` out of Pacemaker."""
+    """What is to be done before the configuration: have Corosync read its file, await ``added``, take ``removed`` out of Pacemaker.
+
+    ``leaving``: those of ``removed`` that Corosync still counts. The others are only remembered: the controllers of Pacemaker 2.1.5 keep a
+    removed node in mind until they are restarted, and list it again, as offline, when the membership changes.
+    """
 
     reload: bool = False
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    leaving: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.reload or self.added or self.removed)
@@ -77,7 +84,7 @@ def steps(wanted: Wanted, facts: Facts) -> Steps:
     added = tuple(name for name in wanted.members if name not in there or name not in facts.seen | facts.online)
     removed = tuple(sorted((there | facts.configured) - set(wanted.members)))
     differs = there != set(wanted.members) or (facts.written and dict(facts.quorum) != dict(wanted.quorum))
-    return Steps(differs, added, removed)
+    return Steps(differs, added, removed, tuple(name for name in removed if name in there))
 
 
 def refusal(wanted: Wanted, facts: Facts, todo: Steps) -> str | None:
@@ -169,6 +176,13 @@ def awaited(name: str, in_corosync: bool, file: str) -> str:
     return (
         f"{name} has not joined (there: hafailover render {file} --install; systemctl enable --now corosync pacemaker)"
     )
+
+
+def other_algorithm(said: str, wanted: str) -> str | None:
+    """The algorithm with which the device's daemon works, from ``corosync-qdevice-tool -s``, when it is not the one ``wanted``."""
+    found = next((line.partition(":")[2].strip() for line in said.splitlines() if line.startswith("Algorithm:")), "")
+    works = _ALGORITHMS.get(found)
+    return works if works and works != wanted else None
 
 
 def _these(names: list[str] | tuple[str, ...]) -> str:

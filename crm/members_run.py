@@ -129,7 +129,8 @@ def carry_out(
         _win_over_old_copies()
         _reload()
         done("Corosync has read corosync.conf again on all nodes")
-    _await(topology, todo.added, deadline, progress, done)
+    if todo.added:
+        _await(topology, todo.added, deadline, progress, done)
     for name in todo.removed:
         result = local.run(["crm_node", "--force", "--remove", name], _TIMEOUT)
         if result.rc != 0:
@@ -175,7 +176,7 @@ def _await(
         missing = [name for name in names if name not in online]
         if not missing:
             break
-        ids = Pacemaker(local.run).membership().ids
+        ids = _in_corosync()
         waiting = "; ".join(
             members.awaited(name, str(topology.nodes[name].id) in ids, topology.file) for name in missing
         )
@@ -190,6 +191,14 @@ def _await(
         time.sleep(_LOOK_EVERY)
     for name in names:
         done(f"{name} has joined")
+
+
+def _in_corosync() -> frozenset[str]:
+    """The ids of the nodes that Corosync is together with; none while it forms a membership."""
+    try:
+        return Pacemaker(local.run).membership().ids
+    except PacemakerError:
+        return frozenset()
 
 
 def silent_device(topology: Topology, deadline: float, progress: Callable[[str], None]) -> list[str]:
@@ -208,6 +217,13 @@ def silent_device(topology: Topology, deadline: float, progress: Callable[[str],
 def _without_vote(topology: Topology) -> list[str]:
     if topology.quorum.device is None:
         return []
+    here = local.run(["corosync-qdevice-tool", "-s"], _TIMEOUT) if local.installed("corosync-qdevice-tool") else None
+    old = members.other_algorithm(here.out, topology.quorum.device.algorithm) if here else None
+    if old:
+        return [
+            f"corosync-qdevice still works with {old}: it reads its algorithm when it starts (on every node: systemctl restart "
+            "corosync-qdevice)"
+        ]
     result = local.run(["corosync-quorumtool", "-s", "-i"], _TIMEOUT)
     rows = (line.split() for line in result.out.splitlines())
     flags = {int(row[0]): row[2] for row in rows if len(row) > 2 and row[0].isdigit()}

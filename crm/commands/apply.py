@@ -101,8 +101,8 @@ def _membership(wanted: Topology, live: Any) -> Steps:
 def _change_members(wanted: Topology, todo: Steps, deadline: float, yes: bool) -> list[str]:
     """Carry out ``todo``; what was done, in sentences. RefusedError when nobody agrees to lose a node."""
     done: list[str] = []
-    if todo.removed and not yes:
-        gone = ", ".join(todo.removed)
+    if todo.leaving and not yes:
+        gone = ", ".join(todo.leaving)
         if not on_terminal():
             raise RefusedError(f"this would remove {gone} from the cluster; nothing was changed. Allow it with --yes")
         if not click.confirm(f"Remove {gone} from the cluster?", err=True):
