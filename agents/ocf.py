@@ -57,14 +57,19 @@ __all__ = [
     "Action", "Agent", "Context", "Deadline", "Notify", "OcfError", "Parameter", "Result",
 ]  # fmt: skip
 
+RELOAD = "reload-agent"
+
 _TRUE = ("1", "true", "yes", "on", "y", "t")
 _FALSE = ("0", "false", "no", "off", "n", "f")
 
 
 class Parameter:
-    """One instance parameter. ``type`` is string, integer, boolean or time; a time becomes seconds as a float."""
+    """One instance parameter. ``type`` is string, integer, boolean or time; a time becomes seconds as a float.
 
-    __slots__ = ("check", "default", "longdesc", "name", "required", "shortdesc", "type", "unique")
+    A change of one that is ``reloadable`` makes Pacemaker call reload-agent; of any other, stop and start.
+    """
+
+    __slots__ = ("check", "default", "longdesc", "name", "reloadable", "required", "shortdesc", "type", "unique")
 
     def __init__(
         self,
@@ -76,8 +81,9 @@ class Parameter:
         shortdesc: str,
         longdesc: str,
         check: Check | None,
+        reloadable: bool,
     ) -> None:
-        self.name, self.type, self.required, self.unique = name, type, required, unique
+        self.name, self.type, self.required, self.unique, self.reloadable = name, type, required, unique, reloadable
         self.default, self.shortdesc, self.longdesc, self.check = default, shortdesc, longdesc, check
 
     def parse(self, text: str) -> Any:
@@ -135,14 +141,19 @@ class Agent:
         unique: bool = False,
         default: object | None = None,
         check: Check | None = None,
+        reloadable: bool = False,
     ) -> None:
-        """Declare a parameter. ``check`` takes the typed value and returns what is wrong with it, or None."""
+        """Declare a parameter. ``check`` takes the typed value and returns what is wrong with it, or None.
+
+        ``reloadable``: every action reads it anew, so that a change needs no restart. An agent that keeps a copy somewhere
+        declares the action reload-agent to renew it; without that the action has nothing to do.
+        """
         if type not in ("string", "integer", "boolean", "time"):
             raise ValueError(f"parameter {name}: unknown type {type}")
         if isinstance(default, bool):
             default = "true" if default else "false"
         text = None if default is None else str(default)
-        self.parameters[name] = Parameter(name, type, required, unique, text, shortdesc, longdesc, check)
+        self.parameters[name] = Parameter(name, type, required, unique, text, shortdesc, longdesc, check, reloadable)
 
     def action(
         self,
@@ -161,6 +172,11 @@ class Agent:
             return handler
 
         return declare
+
+    @property
+    def reloads(self) -> bool:
+        """Whether some parameter may change without a restart."""
+        return any(parameter.reloadable for parameter in self.parameters.values())
 
     # -- running ----------------------------------------------------------------------------------------------
 
@@ -193,7 +209,8 @@ class Agent:
             sys.stdout.write(ocf_xml.metadata(self))
             return SUCCESS
         name = "monitor" if action == "status" and "status" not in self._handlers else action
-        handler = self._handlers.get(name, _only_parameters if name == "validate-all" else None)
+        trivial = name == "validate-all" or (name == RELOAD and self.reloads)
+        handler = self._handlers.get(name, _only_parameters if trivial else None)
         if handler is None:
             sys.stderr.write(self.usage())
             return self._fail(environ, ERR_UNIMPLEMENTED, f"{self.name} has no action {action}")
@@ -265,7 +282,8 @@ class Agent:
 
     def usage(self) -> str:
         """One paragraph for a person at a shell."""
-        names = sorted({*(entry.name for entry in self.actions), "meta-data", "usage", "validate-all"})
+        always = {"meta-data", "usage", "validate-all", *([RELOAD] if self.reloads else [])}
+        names = sorted({*(entry.name for entry in self.actions), *always})
         parameters = " ".join(f"OCF_RESKEY_{name}" for name in self.parameters)
         return f"usage: {self.name} ({'|'.join(names)})\nParameters come from the environment: {parameters}\n"
 
@@ -282,7 +300,7 @@ class Agent:
 
 
 def _only_parameters(ctx: Context) -> int:
-    """validate-all of an agent that has nothing to add: the parameters were read without complaint."""
+    """validate-all or reload-agent of an agent that has nothing to add: the parameters were read without complaint."""
     return SUCCESS
 
 

@@ -1,4 +1,4 @@
-"""Meta-data of an agent: XML that satisfies the OCF 1.1 schema and the older DTD that ocf-tester and crmsh use."""
+"""Meta-data of an agent: XML that satisfies the OCF 1.1 schema and, without reloadable parameters, the older DTD of ocf-tester."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hafailover.agents.ocf import Action, Agent, Parameter
 
-_ORDER = ("start", "stop", "promote", "demote", "notify", "monitor", "reload", "meta-data", "validate-all")
+_ORDER = ("start", "stop", "promote", "demote", "notify", "monitor", "reload-agent", "meta-data", "validate-all")
 _WIDTH = 100
 
 
@@ -32,9 +32,11 @@ def filled(text: str) -> str:
 
 def actions(agent: Agent) -> list[Action]:
     """What the agent advertises, the standard actions included, in the customary order."""
-    from hafailover.agents.ocf import Action
+    from hafailover.agents.ocf import RELOAD, Action
 
     standard = [Action("meta-data", "5s", None, None, None), Action("validate-all", "20s", None, None, None)]
+    if agent.reloads:
+        standard.insert(0, Action(RELOAD, "20s", None, None, None))
     declared = {entry.name for entry in agent.actions}
     found = [*agent.actions, *(entry for entry in standard if entry.name not in declared)]
     # Stacked decorators apply from the bottom up; intervals, not source lines, give monitors their order.
@@ -67,9 +69,11 @@ def _parameter(parameter: Parameter) -> str:
     # "unique" rather than 1.1's unique-group, which the DTD of Debian 12's ocf-tester does not know.
     kind = "string" if parameter.type == "time" else parameter.type
     default = "" if parameter.default is None else f' default="{escape(parameter.default)}"'
+    # Said only where it is so: the DTD knows neither this attribute nor the action that goes with it.
+    reloadable = ' reloadable="1"' if parameter.reloadable else ""
     return (
         f'<parameter name="{escape(parameter.name)}" required="{int(parameter.required)}"'
-        f' unique="{int(parameter.unique)}">\n'
+        f' unique="{int(parameter.unique)}"{reloadable}>\n'
         f'<longdesc lang="en">\n{escape(filled(parameter.longdesc))}\n</longdesc>\n'
         f'<shortdesc lang="en">{escape(parameter.shortdesc)}</shortdesc>\n'
         f'<content type="{kind}"{default}/>\n'

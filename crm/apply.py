@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hafailover.crm import generate, local, simulate
-from hafailover.crm.errors import HafailoverError, RefusedError
+from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
 from hafailover.crm.formats import cib
 from hafailover.crm.merge import Change, merge
 from hafailover.crm.topology import Topology
@@ -24,6 +24,7 @@ from lxml import etree
 TOOL_TIMEOUT = 30.0
 # Every monitor result counts as a new version of the CIB, so a busy cluster may need a few attempts for one patch.
 ATTEMPTS = 10
+REST = 30.0  # seconds that Pacemaker may need to finish what it is at
 
 _DISCONNECTED = (102, 107)
 _OLD = 103
@@ -66,7 +67,8 @@ def live_cib() -> Any:
 def plan(topology: Topology, live: Any) -> Plan:
     """What would change in the element cib ``live``; RefusedError when it must not, UsageError for a bad topology."""
     configuration = generate.configuration(topology)
-    _refuse_other_cluster(topology, live)
+    refuse_other_cluster(topology, live)
+    _refuse_strange_nodes(topology, live)
     merged = merge(live, cib.tree(configuration))
     note = validate(merged.tree, "the merged configuration")
     with tempfile.TemporaryDirectory(prefix="hafailover-") as scratch:
@@ -79,7 +81,13 @@ def plan(topology: Topology, live: Any) -> Plan:
     return Plan(live, merged.tree, merged.changes, effects, tuple(notes))
 
 
-def _refuse_other_cluster(topology: Topology, live: Any) -> None:
+def changes(topology: Topology, live: Any) -> tuple[Change, ...]:
+    """What would change in the configuration once all nodes of ``topology`` are members; RefusedError as with :func:`plan`."""
+    return merge(live, cib.tree(generate.configuration(topology))).changes
+
+
+def refuse_other_cluster(topology: Topology, live: Any) -> None:
+    """RefusedError when the element cib ``live`` is that of a cluster with another name."""
     pair = live.find("configuration/crm_config/cluster_property_set/nvpair[@name='cluster-name']")
     name = None if pair is None else pair.get("value")
     if name and name != topology.name:
@@ -87,6 +95,9 @@ def _refuse_other_cluster(topology: Topology, live: Any) -> None:
             f"this is the cluster {name}, and {topology.file} describes {topology.name}; nothing was changed "
             "(a new name begins in corosync.conf: hafailover render --install, then restart Corosync)"
         )
+
+
+def _refuse_strange_nodes(topology: Topology, live: Any) -> None:
     there = {node.get("uname") for node in live.iterfind("configuration/nodes/node")}
     missing = [node for node in topology.nodes if node not in there]
     if missing:
@@ -129,10 +140,60 @@ def _complaints(text: str) -> list[str]:
 
 
 def commit(topology: Topology, agreed: Plan) -> None:
-    """Patch the cluster as ``agreed``.
+    """Patch the cluster as ``agreed``, parameters that are reloaded first.
 
-    RefusedError when somebody else has changed the configuration since, so that the plan no longer holds.
+    RefusedError when somebody else has changed the configuration since, so that the plan no longer holds; IncompleteError when that
+    is only seen after the parameters.
     """
+    if reloads(agreed) is None:
+        _commit(topology, agreed, lambda plan: plan.tree)
+        return
+    # Seen with Pacemaker 2.1.5: it takes a reloaded instance for unpromoted until its next monitor, which waits for the other actions
+    # on the clone. Were a replica started in the same transition, the address would be taken from the primary and given back.
+    _rest()
+    _commit(topology, agreed, _parameters_first)
+    _rest()
+    left = plan(topology, live_cib())
+    if not set(left.disruptive) <= set(agreed.disruptive):
+        raise IncompleteError(
+            "parameters were changed, and the rest would now interrupt "
+            f"{'; '.join(map(str, left.disruptive))}: run hafailover apply again"
+        )
+    _commit(topology, left, lambda plan: plan.tree)
+
+
+def reloads(agreed: Plan) -> Any:
+    """The live CIB with the new parameters of what would be reloaded; None when there are none, or nothing else changes."""
+    names = {effect.resource for effect in agreed.effects if effect.action == "reload"}
+    tree = copy.deepcopy(agreed.live)
+    for primitive in tree.iterfind("configuration/resources//primitive"):
+        if primitive.get("id") not in names:
+            continue
+        new = agreed.tree.find(f"configuration/resources//primitive[@id='{primitive.get('id')}']")
+        old = list(primitive.iterfind("instance_attributes"))
+        place = primitive.index(old[0]) if old else 0
+        for element in old:
+            primitive.remove(element)
+        for number, element in enumerate(new.iterfind("instance_attributes")):
+            primitive.insert(place + number, copy.deepcopy(element))
+    changed = _canonical(tree)
+    return None if changed in (_canonical(agreed.live), _canonical(agreed.tree)) else tree
+
+
+def _parameters_first(agreed: Plan) -> Any:
+    first = reloads(agreed)
+    return agreed.tree if first is None else first
+
+
+def _rest() -> None:
+    """Wait until Pacemaker has nothing to do, but not for ever: something else may fail again and again."""
+    deadline = time.monotonic() + REST
+    while not simulate.resting() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def _commit(topology: Topology, agreed: Plan, part: Callable[[Plan], Any]) -> None:
+    """Patch the cluster to what ``part`` makes of the plan."""
     for attempt in range(ATTEMPTS):
         # A short wait lets a burst of monitor results pass.
         time.sleep(0.05 * attempt)
@@ -145,7 +206,7 @@ def commit(topology: Topology, agreed: Plan) -> None:
                     "nothing was changed by this command. Run it again to see what is left to do"
                 )
             agreed = current
-        result = _patch(live, agreed.tree)
+        result = _patch(live, part(agreed))
         if result.rc == 0:
             return
         if result.rc == _TIMED_OUT:

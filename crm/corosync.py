@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hafailover.crm.topology import QuorumDevice, Topology
@@ -75,8 +75,7 @@ def _quorum(topology: Topology) -> Block:
 def _device(device: QuorumDevice, topology: Topology) -> Block:
     return {
         "model": "net",
-        # Each algorithm only counts right with its own number of votes.
-        "votes": 1 if device.algorithm == "ffsplit" else max(len(topology.nodes) - 1, 1),
+        "votes": device_votes(device, topology),
         "timeout": device.timeout or _device_timeout(topology.detection.token),
         "sync_timeout": device.sync_timeout,
         "net": {
@@ -88,6 +87,24 @@ def _device(device: QuorumDevice, topology: Topology) -> Block:
             "connect_timeout": device.connect_timeout,
         },
     }
+
+
+def device_votes(device: QuorumDevice, topology: Topology) -> int:
+    """Each algorithm only counts right with its own number of votes."""
+    return 1 if device.algorithm == "ffsplit" else max(len(topology.nodes) - 1, 1)
+
+
+def quorum_keys(topology: Topology) -> dict[str, str]:
+    """The section quorum as Corosync keeps it: "quorum.device.votes" → "1"."""
+    return dict(_keys("quorum", _quorum(topology)))
+
+
+def _keys(prefix: str, block: Block) -> Iterator[tuple[str, str]]:
+    for key, value in block.items():
+        if isinstance(value, Mapping):
+            yield from _keys(f"{prefix}.{key}", value)
+        elif value is not None:
+            yield f"{prefix}.{key}", str(value)
 
 
 def _device_timeout(token: int) -> int:

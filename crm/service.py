@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 ReadSecret = Callable[[str], bytes]
 """Returns the content of a ``file:`` reference, or raises UsageError."""
 
+ReadProperty = Callable[[str, str], "str | None"]
+"""Returns a cluster property by its set's id and its name, or None."""
+
 
 @dataclass(frozen=True)
 class Anchor:
@@ -79,6 +82,10 @@ class ServiceType(ABC):
     @abstractmethod
     def files(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[RenderedFile]:
         """The files of the service on ``node``."""
+
+    def still_needed(self, service: Service, node: str, read: ReadProperty) -> str | None:
+        """Why the cluster cannot do without ``node``, which the topology no longer has, or None."""
+        return None
 
     def edits(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[FileEdit]:
         """Changes to files on ``node`` that others write, too."""

@@ -63,6 +63,28 @@ def resting() -> bool:
     return transition is not None and all(action.tag == "pseudo_action" for action in transition)
 
 
+@dataclass(frozen=True)
+class Node:
+    """A full node as Pacemaker sees it. ``online``: its Pacemaker has joined. ``unclean``: lost, and not known to be off."""
+
+    name: str
+    online: bool
+    unclean: bool
+
+
+def nodes() -> list[Node]:
+    """Every node of the cluster but remote ones."""
+    return [
+        Node(
+            node.get("name"),
+            node.get("online") == "true" and node.get("pending") != "true",
+            node.get("unclean") == "true",
+        )
+        for node in _monitor().iterfind("nodes/node")
+        if node.get("type", "member") == "member"
+    ]
+
+
 def cannot_change() -> str | None:
     """Why a permanent change to the CIB is not safe now, or None."""
     root = _monitor()

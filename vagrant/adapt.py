@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -17,8 +17,11 @@ from hafailover.vagrant.plan import EXTRA, Plan
 FENCE_AGENT = "fence_lab"
 
 
-def plan(name: str, topology: Topology, extra: int = 0) -> Plan:
-    """The machines and networks that a lab of ``topology`` needs, with ``extra`` full cluster nodes without data."""
+def plan(name: str, topology: Topology, extra: int = 0, spares: Sequence[str] = ()) -> Plan:
+    """The machines and networks that a lab of ``topology`` needs, with ``extra`` full cluster nodes without data.
+
+    ``spares`` are machines that are in no cluster.
+    """
     device = topology.quorum.device
     return plans.make(
         name,
@@ -26,6 +29,7 @@ def plan(name: str, topology: Topology, extra: int = 0) -> Plan:
         quorum=device.host if device else None,
         vips=[str(vip.interface) for vip in topology.vips.values()],
         extra=extra,
+        spares=spares,
     )
 
 

@@ -15,7 +15,7 @@ from hafailover.crm.errors import DONE, INCOMPLETE, HafailoverError
 from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.topology import Topology
 from hafailover.vagrant import health, host, image, seed, state
-from hafailover.vagrant.plan import QUORUM, Machine, Plan
+from hafailover.vagrant.plan import QUORUM, SPARE, Machine, Plan
 from hafailover.vagrant.provider import Progress
 
 if TYPE_CHECKING:
@@ -86,16 +86,19 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
     lab.power_on(machine.name)
     lab.await_boot(machine.name)
     contents = seed.files(machine, lab.plan)
-    if machine.role != QUORUM:
+    member = machine.role not in (QUORUM, SPARE)
+    if member:
         contents += render.render(topology, machine.name)
     lab.unpack(machine.name, seed.archive(contents, seed.links(machine, lab.plan)))
-    if machine.role != QUORUM:
+    if member:
         changed = [_edited(lab, machine, edit) for edit in render.edits(topology, machine.name) if not edit.undo]
         # An edit makes nothing of nothing where the program that would read the file is not installed.
         lab.unpack(machine.name, seed.archive([file for file in changed if file.content], {}))
     if machine.role != QUORUM:
         lab.exec(machine.name, ["hafailover", "install"], timeout=60, check=True)
-    lab.exec(machine.name, ["systemctl", "--no-block", "start", *seed.units(machine, lab.plan)], timeout=30, check=True)
+    units = seed.units(machine, lab.plan)
+    if units:
+        lab.exec(machine.name, ["systemctl", "--no-block", "start", *units], timeout=30, check=True)
 
 
 def _edited(lab: Lab, machine: Machine, edit: FileEdit) -> RenderedFile:

@@ -85,6 +85,13 @@ def command() -> None:
 @click.option("--packages", "sets", multiple=True, metavar="SET", help="A further package set for the nodes.")
 @click.option("--extra-nodes", type=click.IntRange(0, 8), default=0, help="Further full cluster nodes, without data.")
 @click.option(
+    "--spare",
+    "spares",
+    multiple=True,
+    metavar="NAME",
+    help="A further machine with everything installed that is in no cluster, to be added to the topology later.",
+)
+@click.option(
     "--share",
     "shares",
     multiple=True,
@@ -104,6 +111,7 @@ def up(
     suite: str,
     sets: Sequence[str],
     extra_nodes: int,
+    spares: Sequence[str],
     shares: Sequence[str],
     disk: int | None,
     timeout: float,
@@ -115,7 +123,15 @@ def up(
     """
     progress = _Progress()
     topology = topologies.load(file)
-    options = Options(suite, tuple(sets), extra_nodes, tuple(map(host.check_name, shares)), timeout, disk or 0)
+    options = Options(
+        suite,
+        tuple(sets),
+        extra_nodes,
+        tuple(map(host.check_name, shares)),
+        timeout,
+        disk or 0,
+        tuple(map(host.check_name, spares)),
+    )
     known = name in state.names()
     lab = Lab.up(name, topology, options, progress)
     verb = "is already up" if known else f"is up after {progress.seconds:.1f} s"

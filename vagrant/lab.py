@@ -15,7 +15,7 @@ from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
 from hafailover.crm.topology import Topology
 from hafailover.vagrant import adapt, assembly, health, host, image, state
 from hafailover.vagrant.container import Containers
-from hafailover.vagrant.plan import DATA, QUORUM, Machine, Plan
+from hafailover.vagrant.plan import DATA, QUORUM, SPARE, Machine, Plan
 from hafailover.vagrant.provider import NodeState, PowerEvent, Progress, Provider
 
 _LOCK_TIMEOUT = 60.0
@@ -25,6 +25,7 @@ _LOCK_TIMEOUT = 60.0
 class Options:
     """What a lab may be told beyond its topology; ``sets`` are package sets besides those its services need.
 
+    ``spares`` are names of machines that are installed and in no cluster, to be added to one.
     ``disk_mib``: give each database's datadir a file system of its own of so many MiB, which can be filled; 0: none.
     """
 
@@ -34,6 +35,7 @@ class Options:
     shares: tuple[str, ...] = ()
     timeout: float = 120.0
     disk_mib: int = 0
+    spares: tuple[str, ...] = ()
 
 
 def quiet(text: str) -> None:
@@ -70,7 +72,7 @@ class Lab:
         host.check_name(name)
         options = options or Options()
         plan = replace(
-            adapt.plan(name, topology, options.extra),
+            adapt.plan(name, topology, options.extra, options.spares),
             shares=options.shares,
             checkout=str(host.package_root()),
             disks=adapt.datadirs(topology) if options.disk_mib else (),
@@ -145,8 +147,8 @@ class Lab:
 
     @property
     def cluster_nodes(self) -> list[str]:
-        """The names of the machines that run Corosync and Pacemaker."""
-        return [machine.name for machine in self.plan.machines if machine.role != QUORUM]
+        """The names of the machines that run Corosync and Pacemaker from the beginning."""
+        return [machine.name for machine in self.plan.machines if machine.role not in (QUORUM, SPARE)]
 
     @property
     def data_nodes(self) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Union
 
@@ -13,7 +14,7 @@ from hafailover.crm.errors import UsageError
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
-DATA, EXTRA, QUORUM = "data", "extra", "quorum"
+DATA, EXTRA, SPARE, QUORUM = "data", "extra", "spare", "quorum"
 
 # A link's address comes without a prefix length in a topology; these are what a site network normally has.
 _PREFIX = {4: 24, 6: 64}
@@ -30,7 +31,10 @@ class Interface:
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine of the lab; ``role`` is data, extra (a full cluster node without data) or quorum (qnetd only)."""
+    """One machine of the lab.
+
+    ``role`` is data, extra (a full cluster node without data), spare (installed, and in no cluster) or quorum (qnetd only).
+    """
 
     name: str
     role: str
@@ -137,13 +141,15 @@ def make(
     quorum: str | None = None,
     vips: Iterable[str] = (),
     extra: int = 0,
+    spares: Sequence[str] = (),
 ) -> Plan:
     """Plan a lab.
 
     ``nodes`` maps each data node to its link addresses ("10.0.0.1", or with a prefix length); ``quorum`` is the quorum
     device's host (an address or a host name) or None; ``vips`` are "address" or "address/prefix", their addresses are
-    kept free and their prefix lengths tell how wide a subnet is; ``extra`` full cluster nodes are added as extra1, ....
-    Raises UsageError for an address that is not one, or a quorum host outside of every subnet.
+    kept free and their prefix lengths tell how wide a subnet is; ``extra`` full cluster nodes are added as extra1, ...;
+    ``spares`` names machines that are ready for the cluster and not in it, with as many links as the others.
+    Raises UsageError for an address that is not one, a quorum host outside of every subnet, or a name used twice.
     """
     vips = list(vips)
     hints = [ipaddress.ip_interface(vip).network for vip in vips if "/" in vip]
@@ -156,12 +162,15 @@ def make(
     quorum_host: list[tuple[int, str]] = []
     if quorum is not None:
         quorum_host = [_quorum_address(subnets, quorum)]
-    for number in range(1, extra + 1):
-        # An extra node has the same links as the others, on the subnets of the first one.
-        places = [(index, subnets.free(index)) for index, _ in placed[0][2][:width]]
-        placed.append((f"extra{number}", EXTRA, places))
+    others = [(f"extra{number}", EXTRA) for number in range(1, extra + 1)] + [(spare, SPARE) for spare in spares]
+    for other, role in others:
+        # These have the same links as the others, on the subnets of the first one.
+        placed.append((other, role, [(index, subnets.free(index)) for index, _ in placed[0][2][:width]]))
     if quorum is not None:
-        placed.append((_quorum_name(quorum, nodes), QUORUM, quorum_host))
+        placed.append((_quorum_name(quorum, {*nodes, *spares}), QUORUM, quorum_host))
+    twice = [node for node, count in Counter(node for node, _, _ in placed).items() if count > 1]
+    if twice:
+        raise UsageError(f"two machines of the lab would be named {', '.join(twice)}.")
     machines = tuple(
         Machine(
             node,
@@ -184,7 +193,7 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _quorum_name(host: str, nodes: Mapping[str, Any]) -> str:
+def _quorum_name(host: str, nodes: Collection[str]) -> str:
     name = "quorum" if _is_address(host) else host.partition(".")[0]
     while name in nodes:
         name += "-device"

@@ -11,7 +11,7 @@ from pathlib import Path
 from hafailover.crm.files import RenderedFile
 from hafailover.vagrant.adapt import FENCE_AGENT
 from hafailover.vagrant.host import package_root
-from hafailover.vagrant.plan import QUORUM, Machine, Plan
+from hafailover.vagrant.plan import QUORUM, SPARE, Machine, Plan
 
 # The oldest feature set that the nodes' Pacemaker (2.1 and 3.0) accepts; the DC raises it. Without a configuration on
 # disk, and with the default dc-deadtime, the first election takes 20 s and more.
@@ -43,6 +43,8 @@ def hosts(plan: Plan) -> str:
 
 def units(machine: Machine, plan: Plan) -> list[str]:
     """The units a machine starts at every boot, in order: it comes back into the cluster by itself after fencing."""
+    if machine.role == SPARE:
+        return []
     if machine.role == QUORUM:
         return ["corosync-qnetd.service"]
     device = ["corosync-qdevice.service"] if any(m.role == QUORUM for m in plan.machines) else []
@@ -58,9 +60,11 @@ def files(machine: Machine, plan: Plan) -> list[RenderedFile]:
     if machine.role == QUORUM:
         return [*own, RenderedFile("/etc/default/corosync-qnetd", b'COROSYNC_QNETD_OPTIONS="-s off"\n')]
     agent = (package_root() / "vagrant" / FENCE_AGENT).read_bytes()
+    own.append(RenderedFile(f"/usr/sbin/{FENCE_AGENT}", agent, 0o755))
+    if machine.role == SPARE:
+        return own
     return [
         *own,
-        RenderedFile(f"/usr/sbin/{FENCE_AGENT}", agent, 0o755),
         RenderedFile("/var/lib/pacemaker/cib/cib.xml", CIB.encode(), 0o600, "hacluster", "haclient"),
     ]
 

@@ -282,6 +282,13 @@ def notify(ctx: Context) -> int:
     return ocf.SUCCESS
 
 
+@agent.action("reload-agent", timeout="20s")
+def reload_agent(ctx: Context) -> int:
+    """Take in changed parameters without touching the server: what works outside of Pacemaker reads the kept ones."""
+    outside.save(ctx)
+    return ocf.SUCCESS
+
+
 @agent.action("validate-all", timeout="20s")
 def validate(ctx: Context) -> int:
     """Check that the server could be started here."""

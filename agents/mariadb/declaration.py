@@ -48,6 +48,7 @@ agent.parameter(
     "nodes",
     required=True,
     check=_nodes,
+    reloadable=True,
     shortdesc="Data nodes and their addresses",
     longdesc="All nodes that hold the data, as name:address separated by blanks, in order of preference for a first start.",
 )
@@ -130,6 +131,7 @@ agent.parameter(
     type="integer",
     default="50",
     check=_rate,
+    reloadable=True,
     shortdesc="Fastest clone",
     longdesc="How many MiB per second a clone of this node's server may take; 0: as fast as it goes.",
 )
@@ -137,6 +139,7 @@ agent.parameter(
     "reclone",
     default="never",
     check=_reclone,
+    reloadable=True,
     shortdesc="Clone without a person",
     longdesc="automatic: a replica that cannot follow, and holds nothing that the primary does not, is cloned without being asked.",
 )

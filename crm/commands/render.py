@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import click
-from hafailover.crm import exports, files, render, topology
+from hafailover.crm import exports, files, members_run, render, topology
 from hafailover.crm.edits.mask import difference
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
@@ -98,6 +98,8 @@ def _install(rendered: list[RenderedFile], edits: list[FileEdit], diff: bool) ->
             click.echo(f"kept {edit.path} as it was: {kept}")
         files.rewrite(Path(edit.path), new, edit)
         click.echo(f"changed {edit.path}")
+    # Before apply has Corosync read its file again, it makes sure that all nodes have the same one.
+    members_run.show_file()
 
 
 def _write(root: Path, rendered: list[RenderedFile], diff: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hafailover.agents.mariadb import journal
 from hafailover.agents.mariadb.decide import unsupported_version
 from hafailover.agents.mariadb.nodes import peer_port
 from hafailover.crm import mariadb_options, model
@@ -24,7 +25,7 @@ from hafailover.crm.schema import (
     text,
     unknown,
 )
-from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType
+from hafailover.crm.service import Anchor, Part, ReadProperty, ReadSecret, ServiceType
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -120,6 +121,19 @@ class MariaDB(ServiceType):
     def secrets(self, service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
         """The replication password."""
         yield ("replication", "password"), _password(service)
+
+    def still_needed(self, service: Service, node: str, read: ReadProperty) -> str | None:
+        """The server that was primary last may hold writes that nobody else has."""
+        try:
+            entry = journal.read(read(f"hafailover-{service.name}", "journal") or "")
+        except journal.JournalError as error:
+            return f"who was the last primary of {service.name} cannot be told: {error}"
+        if entry.primary == node:
+            return (
+                f"{node} was the last primary of {service.name} and may hold what nobody else has: start it again, "
+                "hafailover promote another node, and stop it then"
+            )
+        return None
 
     def part(self, service: Service, topology: Topology) -> Part:
         """The clone; the agent sets the promotion scores, so nothing here prefers a node."""

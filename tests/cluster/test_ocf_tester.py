@@ -69,7 +69,10 @@ def params(lab: Lab, resource: str) -> list[str]:
 def test_metadata_satisfies_every_schema(lab: Lab, name: str) -> None:
     agent = f"/{AGENTS_DIR}/{name}"
     script = f"{agent} meta-data >/tmp/{name}.xml && xmllint --noout"
-    for schema in (f"--relaxng {OCF_1_1}", f"--relaxng {STOCK}", f"--dtdvalid {DTD}"):
+    schemas = [f"--relaxng {OCF_1_1}", f"--relaxng {STOCK}"]
+    # The DTD is older than OCF 1.1 and knows no reload-agent; its "reload" would reload every parameter that is not unique.
+    schemas += [] if AGENTS[name].reloads else [f"--dtdvalid {DTD}"]
+    for schema in schemas:
         run(lab, "db1", "sh", "-c", f"{script} {schema} /tmp/{name}.xml")
 
 

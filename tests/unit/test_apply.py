@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,18 @@ from topologies import BASE, invoke, parse
 
 LIVE = """<cib epoch="4" num_updates="7" admin_epoch="2" validate-with="pacemaker-3.7"><configuration><crm_config>
 <cluster_property_set id="o"><nvpair id="o1" name="cluster-name" value="c1"/></cluster_property_set></crm_config>
-<nodes><node id="1" uname="db1"/><node id="2" uname="db2"/></nodes><resources/><constraints/></configuration><status/></cib>"""
+<nodes><node id="1" uname="db1"/><node id="2" uname="db2"/></nodes><resources/><constraints/></configuration>
+<status><node_state id="1" uname="db1"/><node_state id="2" uname="db2"/></status></cib>"""
+CMAP = """nodelist.local_node_pos (u32) = 0
+nodelist.node.0.name (str) = db1
+nodelist.node.0.nodeid (u32) = 1
+nodelist.node.0.ring0_addr (str) = 10.77.0.11
+nodelist.node.0.ring1_addr (str) = 10.77.1.11
+nodelist.node.1.name (str) = db2
+nodelist.node.1.nodeid (u32) = 2
+nodelist.node.1.ring0_addr (str) = 10.77.0.12
+nodelist.node.1.ring1_addr (str) = 10.77.1.12
+"""
 NO_EFFECT = '<pacemaker-result><actions/><transition/><status code="0"/></pacemaker-result>'
 
 
@@ -24,6 +36,8 @@ class Tools:
             "crm_simulate": [Result(0, NO_EFFECT, "")],
             "crm_diff": [Result(1, "<diff/>", "")],
             "cibadmin --patch": [Result(0, "", "")],
+            "corosync-cmapctl": [Result(0, CMAP, "")],
+            "attrd_updater": [Result(78, "", "attribute does not exist")],
         }
         self.answers.update({name.replace("__", " --"): list(given) for name, given in answers.items()})
         self.calls = []
@@ -161,6 +175,52 @@ def test_only_what_the_change_causes_is_an_effect(tools, tmp_path):
     effects = simulate.effects(tmp_path, tmp_path)
     assert [str(effect) for effect in effects] == ["demote db on db2", "start vip on db1"]
     assert [effect.disruptive for effect in effects] == [True, False]
+
+
+def reloading():
+    """The plan of a grown cluster: a parameter of db changes, and a replica is started."""
+    from lxml import etree
+
+    def tree(nodes, maximum):
+        return etree.fromstring(
+            '<cib><configuration><resources><clone id="db-clone"><meta_attributes id="m"><nvpair id="m1" name="clone-max" '
+            f'value="{maximum}"/></meta_attributes><primitive id="db"><instance_attributes id="i"><nvpair id="i1" name="nodes" '
+            f'value="{nodes}"/></instance_attributes><operations/></primitive></clone></resources></configuration></cib>'
+        )
+
+    effects = (simulate.Effect("reload", "db", "db1"), simulate.Effect("start", "db", "db3"))
+    return apply.Plan(tree("db1 db2", 2), tree("db1 db2 db3", 3), (), effects, ())
+
+
+def test_reloaded_parameters_come_before_the_rest():
+    plan = reloading()
+    first = apply.reloads(plan)
+    assert [pair.get("value") for pair in first.iter("nvpair")] == ["2", "db1 db2 db3"]
+    assert [child.tag for child in first.find(".//primitive")] == ["instance_attributes", "operations"]
+    # Nothing to split when nothing is reloaded, or when nothing else changes.
+    assert apply.reloads(replace(plan, effects=plan.effects[1:])) is None
+    assert apply.reloads(replace(plan, tree=first)) is None
+
+
+def test_the_rest_follows_when_the_cluster_has_reloaded(tools, monkeypatch):
+    plan = reloading()
+    made = []
+    monkeypatch.setattr(apply, "_patch", lambda live, tree: made.append(tree) or Result(0, "", ""))
+    monkeypatch.setattr(apply, "live_cib", lambda: plan.live)
+    monkeypatch.setattr(apply, "plan", lambda topology, live: plan)
+    tools()
+    apply.commit(parse(), plan)
+    assert [[pair.get("value") for pair in tree.iter("nvpair")] for tree in made] == [
+        ["2", "db1 db2 db3"],
+        ["3", "db1 db2 db3"],
+    ]
+    # An interruption that nobody agreed to is not made after all.
+    worse = replace(plan, effects=(simulate.Effect("stop", "vip", "db1"),))
+    monkeypatch.setattr(apply, "plan", lambda topology, live: worse)
+    with pytest.raises(
+        IncompleteError, match="the rest would now interrupt stop vip on db1: run hafailover apply again"
+    ):
+        apply.commit(parse(), plan)
 
 
 def state(
@@ -308,3 +368,77 @@ def test_not_root_and_no_pacemaker(run, monkeypatch):
     error = run()[0].exception
     assert type(error) is HafailoverError
     assert "Pacemaker is not installed on this machine" in str(error)
+
+
+GROWN = BASE.replace(
+    "quorum: {device: {host: 10.77.0.13, tls: off}}\n",
+    "  db3: {id: 3, links: [10.77.0.14, 10.77.1.14]}\n",
+)
+
+
+def test_a_dry_run_says_what_would_be_done_about_a_new_node(run, monkeypatch, tmp_path):
+    from hafailover.crm import corosync, members_run
+
+    monkeypatch.setattr(members_run, "COROSYNC_CONF", tmp_path / "corosync.conf")
+    (tmp_path / "t.yml").write_text(GROWN)
+    text = corosync.text(parse(GROWN))
+    members_run.COROSYNC_CONF.write_text(text)
+    digest = members_run._digest(text.encode())
+    shown = Result(
+        0, "".join(f'name="hafailover-corosync-conf" host="{n}" value="{digest}"\n' for n in ("db1", "db2")), ""
+    )
+    members = '<node name="db1" online="true" type="member"/><node name="db2" online="true" type="member"/>'
+    whole = state('active="true"', instance("Promoted") + instance("Unpromoted"), members)
+    result, used = run("--dry-run", crm_mon=[whole], attrd_updater=[shown])
+    assert result.exception is None, result.exception
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["would have Corosync read corosync.conf again on all nodes", "would wait until db3 has joined"]
+    assert any("clone-max" in line or "db-clone" in line for line in lines)
+    assert not {"corosync-cfgtool", "cibadmin --patch"} & set(used.calls)
+    # One member has not shown its file.
+    result, used = run("--dry-run", crm_mon=[whole])
+    assert isinstance(result.exception, RefusedError)
+    assert str(result.exception).endswith("Nothing was changed")
+
+
+def test_a_node_is_only_removed_when_somebody_agrees(run, monkeypatch, tmp_path):
+    from hafailover.crm import corosync, members_run
+
+    monkeypatch.setattr(members_run, "COROSYNC_CONF", tmp_path / "corosync.conf")
+    text = corosync.text(parse())
+    members_run.COROSYNC_CONF.write_text(text)
+    digest = members_run._digest(text.encode())
+    shown = Result(
+        0, "".join(f'name="hafailover-corosync-conf" host="{n}" value="{digest}"\n' for n in ("db1", "db2")), ""
+    )
+    third = "nodelist.node.2.name (str) = db3\nnodelist.node.2.nodeid (u32) = 3\nnodelist.node.2.ring0_addr (str) = 10.77.0.14\n"
+    members = '<node name="db1" online="true" type="member"/><node name="db2" online="true" type="member"/>'
+    whole = state('active="true"', instance("Promoted") + instance("Unpromoted"), members)
+    answers = {
+        "crm_mon": [whole],
+        "attrd_updater": [shown],
+        "corosync-cmapctl": [Result(0, CMAP + third, "")],
+        "crm_attribute": [Result(105, "", "")],
+    }
+    result, used = run(**answers)
+    assert isinstance(result.exception, RefusedError)
+    assert str(result.exception) == "this would remove db3 from the cluster; nothing was changed. Allow it with --yes"
+    assert "corosync-cfgtool" not in used.calls
+    voting = "Nodeid Votes Qdevice Name\n 1 1 A,V,NMW db1\n 2 1 A,V,NMW db2\n"
+    done = {
+        "cibadmin__modify": [Result(0, "", "")],
+        "corosync-cfgtool": [Result(0, "", "")],
+        "crm_node": [Result(0, "", "")],
+        "corosync-quorumtool": [Result(0, voting, "")],
+        "corosync-qdevice-tool": [Result(0, "Algorithm:\t\tFifty-Fifty split\n", "")],
+    }
+    result, used = run("--yes", **answers, **done)
+    assert result.exception is None, result.exception
+    assert "db3 is removed" in result.stderr
+    order = [call for call in used.calls if call in ("corosync-cfgtool", "crm_node", "cibadmin --patch")]
+    assert order == ["corosync-cfgtool", "crm_node", "cibadmin --patch"]
+    # When the cluster then refuses the configuration, what was done is said.
+    complaint = "(unpack_x)\terror: this is bad\ncrm_verify: Errors found during check: config not valid\n"
+    result, used = run("--yes", **answers, **done, crm_verify=[Result(78, "", complaint), Result(0, "", "")])
+    assert isinstance(result.exception, IncompleteError)
+    assert "db3 is removed; but the configuration is not applied: Pacemaker would not accept" in str(result.exception)

@@ -49,6 +49,17 @@ def test_a_quorum_host_by_name_gets_a_free_address():
     assert by_name(made)["arbiter"].address.startswith("10.9.0.")
 
 
+def test_a_spare_machine_is_in_no_cluster():
+    made = plan.make("x", TWO, quorum="10.9.1.77", spares=["db3"])
+    machine = by_name(made)["db3"]
+    assert (machine.role, len(machine.interfaces)) == (plan.SPARE, 2)
+    assert seed.units(machine, made) == [] and seed.links(machine, made) == {}
+    assert "/var/lib/pacemaker/cib/cib.xml" not in {file.path for file in seed.files(machine, made)}
+    assert "db3" in seed.hosts(made)
+    with pytest.raises(UsageError, match=r"two machines of the lab would be named db2\."):
+        plan.make("x", TWO, spares=["db2"])
+
+
 def test_a_quorum_host_elsewhere_is_refused():
     with pytest.raises(UsageError, match=r"10\.8\.0\.1 is in none of the nodes' subnets"):
         plan.make("x", TWO, quorum="10.8.0.1")

@@ -380,6 +380,29 @@ def test_metadata_says_what_was_declared(toy: Toy, capsys: pytest.CaptureFixture
     ]
 
 
+def test_a_reloadable_parameter_is_said_and_needs_no_handler(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
+    assert toy.run("reload-agent") == ocf.ERR_UNIMPLEMENTED
+    toy.agent.parameter("nodes", shortdesc="N", longdesc="n", reloadable=True)
+    capsys.readouterr()
+    root = metadata(toy, capsys)
+    assert [p.get("name") for p in root.iter("parameter") if p.get("reloadable") == "1"] == ["nodes"]
+    assert [a.get("timeout") for a in root.iter("action") if a.get("name") == "reload-agent"] == ["20s"]
+    assert toy.run("reload-agent") == ocf.SUCCESS
+    assert "reload-agent" in toy.agent.usage()
+    # A bad value is found when it is reloaded.
+    assert toy.run("reload-agent", OCF_RESKEY_ip="") == ocf.ERR_CONFIGURED
+    calls = []
+
+    @toy.agent.action("reload-agent", timeout="7s")
+    def reload_agent(ctx: Context) -> int:
+        calls.append(ctx.params["nodes"])
+        return ocf.SUCCESS
+
+    assert toy.run("reload-agent", OCF_RESKEY_nodes="a b") == ocf.SUCCESS
+    assert calls == ["a b"]
+    assert [a.timeout for a in ocf_xml.actions(toy.agent) if a.name == "reload-agent"] == ["7s"]
+
+
 def test_every_advertised_action_exists(toy: Toy) -> None:
     for action in ocf_xml.actions(toy.agent):
         assert toy.run(action.name) == ocf.SUCCESS
