@@ -96,7 +96,11 @@ def _sets(owner: str, children: Iterable[Any]) -> list[str]:
 
 def _operation(op: Operation) -> str:
     values = {"interval": op.interval, **dict(op.attributes)}
-    return f"op {op.name} " + " ".join(f"{key}={_word(value)}" for key, value in values.items())
+    words = [f"{key}={_word(value)}" for key, value in values.items()]
+    for found in (child for child in op.children if isinstance(child, AttributeSet)):
+        words.append("op_params" if found.kind == "instance_attributes" else "op_meta")
+        words += [f"{pair.name}={_word(pair.value or '')}" for pair in found.children if isinstance(pair, Pair)]
+    return f"op {op.name} {' '.join(words)}"
 
 
 def _resource(item: Primitive) -> str:

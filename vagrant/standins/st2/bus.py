@@ -11,8 +11,8 @@ import random
 import time
 from typing import Any
 
-import pika
-import pika.exceptions
+import pika  # type: ignore[import-untyped]
+import pika.exceptions  # type: ignore[import-untyped]
 from hafailover.vagrant.standins.st2 import config
 
 LOST = (pika.exceptions.AMQPError, OSError)
