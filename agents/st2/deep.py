@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _POLL = 0.5
+_BROKER = 2.0  # seconds in which a broker takes a connection
 _ASK = 10.0  # seconds for one answer
 _ENDED = ("succeeded", "failed", "timeout", "canceled", "abandoned")
 _IN_A_ROW = 2  # failures after which units are restarted: one may be a failover that is under way
@@ -63,6 +64,8 @@ def _treat(ctx: Context, kept: memory.Memory, stuck: Stuck) -> None:
     names = [name for name, unit in kept.units.items() if base(name) in stuck.services and unit.pid and not unit.since]
     if kept.deep < _IN_A_ROW or not names:
         raise OcfError(DEGRADED, stuck.reason)
+    if kept.brokers and not any(web.works(kept.brokers, ctx.deadline.bound(_BROKER)).values()):
+        raise OcfError(DEGRADED, f"{stuck.reason}; nothing is restarted, because no broker takes connections")
     round_ = Round(ctx, kept)
     window, limit = ctx.params["restart_window"], ctx.params["restarts"]
     refused = round_.unmanaged() or decide.exhausted(kept.deaths, round_.now, limit, window)

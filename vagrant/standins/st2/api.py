@@ -5,13 +5,14 @@ from __future__ import annotations
 import hmac
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pymysql
 from hafailover.vagrant.standins.st2 import bus, config
-from hafailover.vagrant.standins.st2.store import Store
+from hafailover.vagrant.standins.st2.store import Store, insist
 
 _PORTS = {"api": 9101, "auth": 9100, "stream": 9102}
 _STORES = 8
@@ -52,6 +53,11 @@ def serve(service: str, ended: Callable[[], bool]) -> None:
         backend = Backend()
         kind = service
 
+    if service == "api":
+        # The schema is made by whoever comes first, not by the first request.
+        store = Store()
+        making = lambda: insist(lambda: store.listed(1), time.sleep, ended)  # noqa: E731
+        threading.Thread(target=making, daemon=True).start()
     server = ThreadingHTTPServer(config.listen(service, _PORTS[service]), Handler)
     server.daemon_threads = True
     server.timeout = 0.5
