@@ -27,6 +27,7 @@ from hafailover.crm.model import (
 )
 
 _KINDS = {"instance_attributes": "params", "meta_attributes": "meta", "utilization": "utilization"}
+_OP_KINDS = {"instance_attributes": "op_params", "meta_attributes": "op_meta"}
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+,-]+")
 
 
@@ -96,11 +97,11 @@ def _sets(owner: str, children: Iterable[Any]) -> list[str]:
 
 def _operation(op: Operation) -> str:
     values = {"interval": op.interval, **dict(op.attributes)}
-    words = [f"{key}={_word(value)}" for key, value in values.items()]
-    for found in (child for child in op.children if isinstance(child, AttributeSet)):
-        words.append("op_params" if found.kind == "instance_attributes" else "op_meta")
-        words += [f"{pair.name}={_word(pair.value or '')}" for pair in found.children if isinstance(pair, Pair)]
-    return f"op {op.name} {' '.join(words)}"
+    words = [f"op {op.name}", *(f"{key}={_word(value)}" for key, value in values.items())]
+    for child in op.children:
+        if isinstance(child, AttributeSet):
+            words.append(f"{_OP_KINDS[child.kind]} {_pairs(child.pairs)}")
+    return " ".join(words)
 
 
 def _resource(item: Primitive) -> str:
