@@ -8,7 +8,7 @@ from hafailover.agents import generation, units
 from hafailover.agents.ocf import ERR_GENERIC, Context, OcfError
 from hafailover.agents.st2 import conf, decide, installed, look, memory, web
 from hafailover.agents.st2.memory import Memory, Unit
-from hafailover.agents.st2.names import DRAINED, HTTP, RUNNER, SINGLETON, Wanted, base, watched
+from hafailover.agents.st2.names import DRAINED, HTTP, RUNNER, SINGLETON, Wanted, base, urls, watched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,13 +100,15 @@ def _begin(ctx: Context, names: list[str], timers_disabled: bool, begun: float) 
 
 def _await_answers(ctx: Context, found: Units, timers_disabled: bool, begun: float) -> None:
     """Wait until every API answers and no unit has ended soon after its start."""
-    urls = health_urls(ctx, found.names)
+    questions = urls(ctx.params, found.names)
     settled = time.monotonic() + _SETTLED
     while True:
         states = dict(zip(found.names, units.state(ctx, installed.services(found.names)).values()))
         _refuse_dead(ctx, states, timers_disabled, begun)
         wrong = {
-            name: reason for name, reason in web.ask(urls, min(ctx.params["patience"], _left(ctx))).items() if reason
+            name: reason
+            for name, reason in web.ask(questions, min(ctx.params["patience"], _left(ctx))).items()
+            if reason
         }
         if not wrong and time.monotonic() >= settled:
             return
@@ -130,11 +132,6 @@ def _refuse_dead(ctx: Context, states: dict[str, State], timers_disabled: bool, 
         reason = decide.death(name, state, timers_disabled) if state.dead else None
         if reason:
             raise OcfError(ERR_GENERIC, f"{reason}: {units.last_line(ctx, f'{name}.service', begun)}")
-
-
-def health_urls(ctx: Context, names: Sequence[str]) -> dict[str, str]:
-    """The URL to ask of each unit that has one."""
-    return {name: ctx.params[name[len("st2") :]] for name in names if name in HTTP}
 
 
 def stop(ctx: Context) -> list[str]:

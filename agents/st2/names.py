@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 RUNNER = "st2actionrunner"
 
@@ -92,3 +92,8 @@ def watched(text: str) -> dict[str, str]:
 def needing(names: Iterable[str], kinds: Sequence[str]) -> list[str]:
     """Those of ``names`` that have to begin anew when something of one of these kinds did."""
     return [name for name in names if "all" in kinds or any(base(name) in NEEDS[kind] for kind in kinds)]
+
+
+def urls(params: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """The URL to ask of each unit that has one; the parameters are called api, auth and stream."""
+    return {name: params[name[len("st2") :]] for name in names if name in HTTP}

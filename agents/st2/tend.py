@@ -12,7 +12,7 @@ import time
 from hafailover.agents import generation, units
 from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, Context, OcfError
 from hafailover.agents.st2 import decide, look, memory, web
-from hafailover.agents.st2.names import CONSUMERS, HTTP, base, needing, watched
+from hafailover.agents.st2.names import CONSUMERS, HTTP, base, needing, urls, watched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,12 +144,10 @@ class Round:
 
     def _count_silence(self, alive: Sequence[Unit]) -> None:
         """Ask those that have an API. OcfError (degraded) is left to ``hung``."""
-        from hafailover.agents.st2.life import health_urls
-
         asked = {unit.name: unit for unit in alive if unit.name in HTTP}
         if not asked:
             return
-        wrong = web.ask(health_urls(self.ctx, list(asked)), self.ctx.deadline.bound(self.ctx.params["patience"]))
+        wrong = web.ask(urls(self.ctx.params, asked), self.ctx.deadline.bound(self.ctx.params["patience"]))
         for name, reason in wrong.items():
             unit = asked[name]
             if reason is None:
