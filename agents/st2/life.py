@@ -69,6 +69,7 @@ def _stages(names: Sequence[str]) -> list[list[str]]:
 
 def _drop_ins(ctx: Context, found: Units) -> None:
     """Have systemd leave restarts to the cluster, and give running actions their time."""
+    texts = {}
     for unit, service in installed.templates(found.names).items():
         lines = ["# Written by ocf:hafailover:st2", "[Service]", "Restart=no"]
         if service in DRAINED:
@@ -77,7 +78,8 @@ def _drop_ins(ctx: Context, found: Units) -> None:
             lines += [f"TimeoutStopSec={ctx.params['drain'] + _GRACE:g}", "KillMode=mixed"]
         else:
             lines.append(f"TimeoutStopSec={_SHORT}")
-        units.drop_in(ctx, unit, "\n".join(lines) + "\n")
+        texts[unit] = "\n".join(lines) + "\n"
+    units.drop_ins(ctx, texts)
 
 
 def _begin(ctx: Context, names: list[str], timers_disabled: bool, begun: float) -> None:

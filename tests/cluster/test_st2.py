@@ -6,6 +6,7 @@ brokers are started by hand here, so that the agent of the brokers is no part of
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -106,8 +107,12 @@ def pids(lab: Lab, node: str) -> dict[str, int]:
     """Main processes of all units that run."""
     argv = ["systemctl", "show", "--property=Id,MainPID", "st2*.service"]
     blocks = run(lab, node, *argv).strip().split("\n\n")
-    found = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
-    return {block["Id"].removesuffix(".service"): int(block["MainPID"]) for block in found if block["MainPID"] != "0"}
+    found = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks if block]
+    return {
+        block["Id"].removesuffix(".service"): int(block["MainPID"])
+        for block in found
+        if block.get("MainPID", "0") != "0"
+    }
 
 
 def where(lab: Lab, resource: str) -> str:
@@ -202,11 +207,11 @@ def test_new_generation_of_the_broker_restarts_once_who_consumes_from_it(lab: La
     (told, *_) = wait_until(lambda: events(lab, "n1", "st2.restarted", begun), "the workers are restarted")
     assert told["MESSAGE"].endswith("mq: the broker on n1 was restarted")
     assert "st2actionrunner@1" in told["HAFAILOVER_UNITS"].split()
+    begins = ("st2scheduler", "st2actionrunner@1", "st2actionrunner@2", "st2rulesengine", "st2notifier")
+    wait_until(lambda: all(pids(lab, "n1").get(u, before[u]) != before[u] for u in begins), "all began anew")
     after = wait_until(lambda: len(p := pids(lab, "n1")) == len(before) and p, "all are back")
     for unit in ("st2api", "st2auth"):
         assert after[unit] == before[unit], "it holds on to nothing"
-    for unit in ("st2scheduler", "st2actionrunner@1", "st2actionrunner@2", "st2rulesengine"):
-        assert after[unit] != before[unit]
     time.sleep(25)  # two more monitors
     assert len(events(lab, "n1", "st2.restarted", begun)) == 1
     assert events(lab, "n2", "st2.restarted", begun) == []
@@ -237,9 +242,7 @@ def test_worker_that_hangs_after_its_broker_was_lost_is_seen(lab: Lab) -> None:
     run(lab, "n1", "crm_resource", "--cleanup", "-r", "workers")
 
 
-def test_singletons_tick_exactly_once_when_their_node_loses_its_power(
-    lab: Lab, record_property: Callable[[str, object], None]
-) -> None:
+def test_singletons_tick_exactly_once_when_their_node_loses_its_power(lab: Lab) -> None:
     healthy(lab)
     holder = where(lab, "single")
     survivor = next(node for node in NODES if node != holder)
@@ -252,7 +255,7 @@ def test_singletons_tick_exactly_once_when_their_node_loses_its_power(
     report = "\n".join(verdict.lines())
     assert verdict.problems == (), report
     assert verdict.publish_gap is not None
-    record_property("work", report)
+    sys.stdout.write(report + "\n")
     lab.power_on(holder)
     lab.await_boot(holder)
 
