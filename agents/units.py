@@ -10,7 +10,7 @@ from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hafailover.agents.context import Context
 
@@ -128,6 +128,29 @@ def _await_death(ctx: Context, names: Sequence[str], seconds: float) -> list[str
 
 def drop_in(ctx: Context, name: str, text: str) -> bool:
     """Have systemd add ``text`` to a unit until the next boot; whether that was a change. OSError; OcfError."""
+    return drop_ins(ctx, {name: text})
+
+
+def drop_ins(ctx: Context, texts: Mapping[str, str]) -> bool:
+    """Have systemd add a text to each unit until the next boot; whether anything changed. OSError; OcfError."""
+    # One reload for all: each reads every unit file of the machine anew.
+    changed = [name for name, text in texts.items() if _write_drop_in(name, text)]
+    if not changed and not _is_unread(ctx, texts):
+        return False
+    if ctx.run(["systemctl", "daemon-reload"], timeout=60).rc != 0:
+        raise OcfError(ERR_GENERIC, f"systemd did not read the additions to {', '.join(texts)}")
+    return True
+
+
+def _is_unread(ctx: Context, names: Iterable[str]) -> bool:
+    """Whether systemd has not read what is written: an agent may have been killed between writing and telling it."""
+    # A template is no unit; an instance tells for it.
+    instances = [name.replace("@.", "@1.") for name in names]
+    shown = ctx.run(["systemctl", "show", "--property=NeedDaemonReload", "--", *instances], timeout=_ASK)
+    return "=yes" in shown.out
+
+
+def _write_drop_in(name: str, text: str) -> bool:
     directory = f"{_RUNTIME}/{name}.d"
     path = f"{directory}/{_OURS}"
     try:
@@ -140,8 +163,6 @@ def drop_in(ctx: Context, name: str, text: str) -> bool:
     with open(f"{path}.new", "w") as file:
         file.write(text)
     os.replace(f"{path}.new", path)
-    if ctx.run(["systemctl", "daemon-reload"], timeout=60).rc != 0:
-        raise OcfError(ERR_GENERIC, f"systemd did not read {path}")
     return True
 
 

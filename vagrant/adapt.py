@@ -38,6 +38,18 @@ def datadirs(topology: Topology) -> tuple[str, ...]:
     return tuple(sorted({str(s.options["datadir"]) for s in topology.services.values() if s.type == "mariadb"}))
 
 
+def standins(topology: Topology) -> str | None:
+    """The address of the database that stand-ins for StackStorm use, None when the topology has no use for stand-ins."""
+    if not any(service.type == "stackstorm" for service in topology.services.values()):
+        return None
+    databases = {service.name for service in topology.services.values() if service.type == "mariadb"}
+    for vip in topology.vips.values():
+        name, _, role = (vip.follows or "").partition(".")
+        if name in databases and role == "primary":
+            return str(vip.interface.ip)
+    return "127.0.0.1"
+
+
 def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
     """Return ``topology`` as the lab runs it and sentences that tell what was changed and why."""
     data: dict[str, Any] = copy.deepcopy(dict(topology.data))
@@ -57,6 +69,11 @@ def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
     if topology.quorum.device and len(data["nodes"]) % 2 and topology.quorum.device.algorithm == "ffsplit":
         device["algorithm"] = "lms"
         notes.append(f"quorum device: algorithm lms, because ffsplit cannot count {len(data['nodes'])} nodes")
+    if standins(topology) is not None:
+        notes.append(
+            "StackStorm: stand-ins with its unit names and paths, because its packages cannot be had; they keep executions "
+            "in MariaDB instead of MongoDB"
+        )
     _own_secrets(data)
     changed = topologies.parse(yamldoc.parse(_dump(data), topology.file))
     return changed.with_fencing(FENCE_AGENT, {name: {"plug": name} for name in changed.nodes}), notes

@@ -14,9 +14,10 @@ from hafailover.crm import render
 from hafailover.crm.errors import DONE, INCOMPLETE, HafailoverError
 from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.topology import Topology
-from hafailover.vagrant import health, host, image, seed, state
+from hafailover.vagrant import adapt, health, host, image, seed, state
 from hafailover.vagrant.plan import QUORUM, SPARE, Machine, Plan
 from hafailover.vagrant.provider import Progress
+from hafailover.vagrant.standins.st2 import unit_files
 
 if TYPE_CHECKING:
     from hafailover.vagrant.lab import Lab
@@ -77,7 +78,7 @@ def _compile(plan: Plan) -> None:
     """Compile the agents: nodes see the checkout read-only, so that every monitor there would compile its modules anew."""
     major, minor = sys.version_info[:2]
     if (Path(plan.image) / f"usr/bin/python{major}.{minor}").exists():
-        for room in ("agents", "crm", "hooks"):
+        for room in ("agents", "crm", "hooks", "vagrant/standins"):
             compileall.compile_dir(str(host.package_root() / room), quiet=2)
 
 
@@ -89,6 +90,9 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
     member = machine.role not in (QUORUM, SPARE)
     if member:
         contents += render.render(topology, machine.name)
+        database = adapt.standins(topology)
+        if database is not None:
+            contents += unit_files.files(lab.plan.checkout, database)
     lab.unpack(machine.name, seed.archive(contents, seed.links(machine, lab.plan)))
     if member:
         changed = [_edited(lab, machine, edit) for edit in render.edits(topology, machine.name) if not edit.undo]

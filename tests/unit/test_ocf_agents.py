@@ -117,6 +117,14 @@ def test_monitor_of_an_address_costs_little(root: Path) -> None:
     assert not set(HEAVY) & imported(done.stderr)
 
 
+def test_monitor_of_stackstorm_costs_little() -> None:
+    code = "import sys; sys.modules['hafailover'] = m = type(sys)('hafailover'); m.__path__ = [sys.argv[1]]; "
+    modules = "import hafailover.agents.st2, hafailover.agents.st2.tend"
+    argv = ["/usr/bin/python3", "-IS", "-X", "importtime", "-c", code + modules, str(CHECKOUT)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    assert not set(HEAVY) & imported(done.stderr)
+
+
 def imported(trace: str) -> set[str]:
     """The top-level modules in the output of ``-X importtime``."""
     lines = [line for line in trace.splitlines() if line.startswith("import time:")]
