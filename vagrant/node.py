@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -55,9 +56,10 @@ class Node:
         self._init: int | None = None
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._disks: list[disks.Disk] = []
+        self._shared: list[disks.Shared] = []
 
-    def build(self) -> None:
-        """Make the directories and mount the disk; the node stays off."""
+    def build(self, shared: Sequence[disks.Shared] = ()) -> None:
+        """Make the directories and mount the disk; the node stays off. A data node sees the disks in ``shared``, too."""
         for name in ("upper", "work", "root", "fence"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         options = f"lowerdir={self.plan.image},upperdir={self.directory}/upper,workdir={self.directory}/work"
@@ -65,6 +67,7 @@ class Node:
         options += ",redirect_dir=on"
         run(["mount", "-t", "overlay", "-o", options, "overlay", str(self.root)], timeout=10)
         if self.machine.role == DATA:
+            self._shared = list(shared)
             self._disks = [disks.make(self.directory, self.root, path, self.plan.disk_mib) for path in self.plan.disks]
 
     def state(self) -> dict[str, Any]:
@@ -196,6 +199,7 @@ class Node:
         if Path("/dev/fuse").exists():
             argv.append("--bind=/dev/fuse")
         argv += [f"--bind={disk.mounted}:{disk.path}" for disk in self._disks]
+        argv += [f"--bind={disk.loop}:{disk.device}" for disk in self._shared]
         if self.machine.role != QUORUM:
             argv += [f"--bind={self._shares / share}:{SHARE_MOUNT}/{share}" for share in self.plan.shares]
         return argv

@@ -1,0 +1,1 @@
+"""Test equipment: programs that stand in for what a container cannot have."""
