@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hafailover.crm.files import RenderedFile
-from hafailover.vagrant.adapt import FENCE_AGENT
+from hafailover.vagrant.adapt import FENCE_AGENT, STAND_IN
 from hafailover.vagrant.host import package_root
 from hafailover.vagrant.plan import QUORUM, Machine, Plan
 
@@ -58,9 +58,11 @@ def files(machine: Machine, plan: Plan) -> list[RenderedFile]:
     if machine.role == QUORUM:
         return [*own, RenderedFile("/etc/default/corosync-qnetd", b'COROSYNC_QNETD_OPTIONS="-s off"\n')]
     agent = (package_root() / "vagrant" / FENCE_AGENT).read_bytes()
+    client = (package_root() / "vagrant" / "standins" / "labnfs.py").read_bytes()
     return [
         *own,
         RenderedFile(f"/usr/sbin/{FENCE_AGENT}", agent, 0o755),
+        RenderedFile(f"/usr/sbin/mount.{STAND_IN}", client, 0o755),
         RenderedFile("/var/lib/pacemaker/cib/cib.xml", CIB.encode(), 0o600, "hacluster", "haclient"),
     ]
 

@@ -93,7 +93,7 @@ def hung(want: Wanted, silent: float, ride_through: float) -> tuple[bool, str]:
 # Where a mount would take away what the machine, or the service itself, consists of.
 _SYSTEM = (
     "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/opt/stackstorm", "/proc", "/root", "/run",
-    "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/log", "/var/run",
+    "/sbin", "/srv", "/sys", "/tmp", "/usr", "/usr/local", "/var", "/var/cache", "/var/lib", "/var/log", "/var/run",  # noqa: S108
 )  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def look(resource: str, mount: Mount, level: int, patience: float, node: str = "
         hang = Hang(mount.identity, known.since if known else begun, answer.left or _NO_CHILD)
         _remember(resource, hang)
         return Outcome(time.monotonic() - hang.since, 0.0, 0, "")
-    before = begun - known.since if known else 0.0
+    before = max(time.monotonic() - known.since, 0.001) if known else 0.0
     number, words = child.error(answer.text) or (0, "")
     return Outcome(None, before, number, words)
 
@@ -105,7 +105,7 @@ def _remember(resource: str, hang: Hang) -> None:
     os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
     path = _path(resource)
     with open(f"{path}.new", "w") as file:
-        file.write(f"{hang.mount} {hang.since:.3f} {hang.left.pid} {hang.left.started}\n")
+        file.write(f"{hang.mount} {hang.since!r} {hang.left.pid} {hang.left.started}\n")
     os.replace(f"{path}.new", path)
 
 

@@ -27,6 +27,7 @@ from hafailover.crm.model import (
 )
 
 _KINDS = {"instance_attributes": "params", "meta_attributes": "meta", "utilization": "utilization"}
+_OP_KINDS = {"instance_attributes": "op_params", "meta_attributes": "op_meta"}
 _BARE = re.compile(r"[A-Za-z0-9_.:/@%+,-]+")
 
 
@@ -96,7 +97,11 @@ def _sets(owner: str, children: Iterable[Any]) -> list[str]:
 
 def _operation(op: Operation) -> str:
     values = {"interval": op.interval, **dict(op.attributes)}
-    return f"op {op.name} " + " ".join(f"{key}={_word(value)}" for key, value in values.items())
+    words = [f"op {op.name}", *(f"{key}={_word(value)}" for key, value in values.items())]
+    for child in op.children:
+        if isinstance(child, AttributeSet):
+            words.append(f"{_OP_KINDS[child.kind]} {_pairs(child.pairs)}")
+    return " ".join(words)
 
 
 def _resource(item: Primitive) -> str:

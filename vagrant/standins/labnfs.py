@@ -21,28 +21,37 @@ import socket
 import stat
 import sys
 import time
+from pathlib import Path
 from typing import Any, Callable, NoReturn
 
 CONTROL = "/run/labnfs"
 PORT = 2049
 # What a server says about a file; anything else is a matter of the connection or of lost state, and is tried again.
-_DEFINITE = {
-    getattr(errno, name)
-    for name in (
-        "ENOENT EEXIST ENOTEMPTY EACCES EPERM EROFS ENOSPC EDQUOT ENAMETOOLONG EISDIR ENOTDIR EXDEV EMLINK EFBIG ELOOP ESTALE"
-    ).split()
-}
+_DEFINITE = (
+    errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+    errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EXDEV, errno.EMLINK, errno.EFBIG, errno.ELOOP, errno.ESTALE,
+)  # fmt: skip
 _TRIES = 20  # with a connection that works
 _PAUSE = 0.25
 _LOST = 4000  # ms without an acknowledgement after which the server counts as gone
 _O_MASK = os.O_ACCMODE | os.O_APPEND | os.O_SYNC
 
 
+_STAT = (
+    "dev", "ino", "mode", "nlink", "uid", "gid", "rdev", "size", "blksize", "blocks", "atime", "mtime", "ctime",
+    "atime_ns", "mtime_ns", "ctime_ns", "used",
+)  # fmt: skip
+_STATVFS = (
+    "bsize", "frsize", "blocks", "bfree", "bavail", "files", "ffree", "favail", "fsid", "flag", "namemax",
+    "spare1", "spare2", "spare3",
+)  # fmt: skip
+
+
+_UNSAID = ("fsid", "flag", "spare1", "spare2", "spare3")
+
+
 class _Stat(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_uint64)
-        for name in "dev ino mode nlink uid gid rdev size blksize blocks atime mtime ctime ans mns cns used".split()
-    )
+    _fields_ = tuple((name, ctypes.c_uint64) for name in _STAT)
 
 
 class _Entry(ctypes.Structure):
@@ -53,10 +62,7 @@ _Entry._fields_ = [("next", ctypes.POINTER(_Entry)), ("name", ctypes.c_char_p)]
 
 
 class _Statvfs(ctypes.Structure):
-    _fields_ = tuple(
-        (name, ctypes.c_ulong)
-        for name in "bsize frsize blocks bfree bavail files ffree favail fsid flag namemax s1 s2 s3 s4 s5".split()
-    )
+    _fields_ = tuple((name, ctypes.c_ulong) for name in _STATVFS)
 
 
 class _Timeval(ctypes.Structure):
@@ -209,17 +215,19 @@ class Client:
         """As lstat."""
         found = _Stat()
         self._nfs.call("nfs_lstat64", _bytes(path), ctypes.byref(found))
-        times = {f"st_{name}": getattr(found, name) * 10**9 + getattr(found, nano)
-                 for name, nano in (("atime", "ans"), ("mtime", "mns"), ("ctime", "cns"))}  # fmt: skip
-        plain = {f"st_{name}": getattr(found, name) for name in "mode nlink uid gid rdev size blocks ino".split()}
+        plain = {f"st_{name}": getattr(found, name) for name in _STAT[1:8]}
+        times = {
+            f"st_{name}": getattr(found, name) * 10**9 + getattr(found, f"{name}_ns")
+            for name in ("atime", "mtime", "ctime")
+        }
+        plain["st_blocks"] = found.blocks
         return {**plain, **times}
 
     def statfs(self, path: str) -> dict[str, int]:
         """As statvfs."""
         found = _Statvfs()
         self._nfs.call("nfs_statvfs", _bytes(path), ctypes.byref(found))
-        names = "bsize frsize blocks bfree bavail files ffree favail namemax"
-        return {f"f_{name}": int(getattr(found, name)) for name in names.split()}
+        return {f"f_{name}": int(getattr(found, name)) for name in _STATVFS if name not in _UNSAID}
 
     def readdir(self, path: str, _: Any) -> list[str]:
         """The names, those of the directory itself and of its parent among them."""
@@ -317,7 +325,7 @@ class Client:
     def utimens(self, path: str, times: tuple[int, int] | None = None) -> int:
         """Set times, in nanoseconds."""
         now = time.time_ns()
-        given = (_Timeval * 2)(*((value // 10**9, value % 10**9 // 1000) for value in times or (now, now)))
+        given = (_Timeval * 2)(*(_Timeval(value // 10**9, value % 10**9 // 1000) for value in times or (now, now)))
         return self._nfs.call("nfs_lutimes", _bytes(path), given)
 
     def _keep(self, file: _File) -> int:
@@ -403,7 +411,7 @@ def main(argv: list[str]) -> None:
     if not colon:
         fail(f"{source} is not SERVER:/EXPORT")
     time.sleep(float(delay))
-    os.makedirs(CONTROL, exist_ok=True)
+    Path(CONTROL).mkdir(exist_ok=True)
     mounted = Mounted(directory)
     connection = Connection(server, f"/{export}", mounted.over)
     wrong = connection.connect()
