@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import struct
 from pathlib import Path
 from typing import NamedTuple
@@ -82,6 +83,14 @@ def share(directory: Path, disk: SharedDisk) -> Shared:
     shutil.rmtree(skeleton)
     loop, descriptor = _loop(image)
     return Shared(disk.device, loop, descriptor)
+
+
+def plug(disk: Shared, root: Path) -> None:
+    """Let a node that has just been booted see the disk: its root directory is ``root``."""
+    device = root / disk.device.lstrip("/")
+    device.parent.mkdir(parents=True, exist_ok=True)
+    if not device.exists():
+        os.mknod(device, stat.S_IFBLK | 0o600, os.fstat(disk.descriptor).st_rdev)
 
 
 def _loop(image: Path) -> tuple[str, int]:

@@ -158,6 +158,10 @@ class Node:
         self._boots += 1
         self._power = BOOTING
         self._init = self._await_leader(notify, nspawn)
+        for disk in self._shared:
+            # Not bound: the stock agent Filesystem takes every mount whose line contains the device's name, and would
+            # unmount that one, too.
+            disks.plug(disk, Path(f"/proc/{self._init}/root"))
         threading.Thread(target=self._await_ready, args=(notify, nspawn), daemon=True).start()
         threading.Thread(target=self._await_end, args=(nspawn,), daemon=True).start()
 
@@ -199,7 +203,6 @@ class Node:
         if Path("/dev/fuse").exists():
             argv.append("--bind=/dev/fuse")
         argv += [f"--bind={disk.mounted}:{disk.path}" for disk in self._disks]
-        argv += [f"--bind={disk.loop}:{disk.device}" for disk in self._shared]
         if self.machine.role != QUORUM:
             argv += [f"--bind={self._shares / share}:{SHARE_MOUNT}/{share}" for share in self.plan.shares]
         return argv

@@ -61,6 +61,7 @@ def _prepare(directory: str) -> str:
     if real != parent or os.path.islink(directory):
         return f"link\n{os.path.realpath(directory)}"
     if not os.path.lexists(directory):
+        os.umask(0o022)  # Pacemaker's own would keep everybody else out
         os.makedirs(directory, mode=0o755)
         return "made\n"
     if not os.path.isdir(directory):

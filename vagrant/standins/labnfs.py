@@ -28,11 +28,13 @@ CONTROL = "/run/labnfs"
 PORT = 2049
 # What a server says about a file; anything else is a matter of the connection or of lost state, and is tried again.
 _DEFINITE = (
-    errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+    errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY, errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
     errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EXDEV, errno.EMLINK, errno.EFBIG, errno.ELOOP, errno.ESTALE,
 )  # fmt: skip
-_TRIES = 20  # with a connection that works
+_TRIES = 480  # with a connection that works: two minutes, longer than a new server's grace period
+_RECONNECT = 4  # after so many of these
 _PAUSE = 0.25
+_WRITE = 2048  # libnfs 4.0 cannot encode a write of version 4 that is much longer
 _LOST = 4000  # ms without an acknowledgement after which the server counts as gone
 _O_MASK = os.O_ACCMODE | os.O_APPEND | os.O_SYNC
 
@@ -80,9 +82,9 @@ def library() -> Any:
         "nfs_destroy_context": (), "nfs_get_error": (), "nfs_get_fd": (), "nfs_set_version": (ctypes.c_int,),
         "nfs_set_autoreconnect": (ctypes.c_int,), "nfs_mount": (path, path), "nfs_lstat64": (path, pointer),
         "nfs_statvfs": (path, pointer), "nfs_opendir": (path, pointer), "nfs_readdir": (pointer,), "nfs_closedir": (pointer,),
-        "nfs_open": (path, ctypes.c_int, pointer), "nfs_creat": (path, ctypes.c_int, pointer), "nfs_close": (pointer,),
+        "nfs_open": (path, ctypes.c_int, pointer), "nfs_open2": (path, ctypes.c_int, ctypes.c_int, pointer), "nfs_close": (pointer,),
         "nfs_pread": (pointer, u64, u64, pointer), "nfs_pwrite": (pointer, u64, u64, pointer), "nfs_fsync": (pointer,),
-        "nfs_truncate": (path, u64), "nfs_mkdir": (path,), "nfs_rmdir": (path,), "nfs_unlink": (path,),
+        "nfs_truncate": (path, u64), "nfs_mkdir2": (path, ctypes.c_int), "nfs_rmdir": (path,), "nfs_unlink": (path,),
         "nfs_rename": (path, path), "nfs_symlink": (path, path), "nfs_link": (path, path),
         "nfs_readlink": (path, pointer, ctypes.c_int), "nfs_chmod": (path, ctypes.c_int),
         "nfs_lchown": (path, ctypes.c_int, ctypes.c_int), "nfs_lutimes": (path, pointer),
@@ -150,15 +152,15 @@ class Connection:
             try:
                 return work()
             except ConnectionError as error:
-                tries += 1
-                if tries > _TRIES:
+                if tries == _TRIES:
                     raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
-            while self.connect() is not None:
+            while tries % _RECONNECT == 0 and self.connect() is not None:
                 tries = 0
                 self._over()
                 time.sleep(_PAUSE)
-            if tries > 1:
+            if tries:
                 time.sleep(_PAUSE)
+            tries += 1
 
     def entries(self, path: bytes) -> list[str]:
         """The names in a directory."""
@@ -249,10 +251,10 @@ class Client:
         """Make a file, belonging to who asked, and open it."""
         file = _File(_bytes(path), os.O_RDWR)
         handle = ctypes.c_void_p()
-        self._nfs.call("nfs_creat", file.path, stat.S_IMODE(mode), ctypes.byref(handle))
-        self._nfs.lib.nfs_close(self._nfs._context, handle)
+        self._nfs.call("nfs_open2", file.path, os.O_RDWR | os.O_CREAT, stat.S_IMODE(mode), ctypes.byref(handle))
+        file.handle, file.epoch = handle, self._nfs.epoch
+        self._nfs.call("nfs_chmod", file.path, stat.S_IMODE(mode))  # it leaves the mode at 0600
         self._own(file.path)
-        self._handle(file)
         return self._keep(file)
 
     def read(self, _: str, size: int, offset: int, number: int) -> bytes:
@@ -263,7 +265,11 @@ class Client:
 
     def write(self, _: str, data: bytes, offset: int, number: int) -> int:
         """How many bytes were written."""
-        return self._nfs.call("nfs_pwrite", self._handle(self._files[number]), offset, len(data), data)
+        done = 0
+        while done < len(data):
+            piece = data[done : done + _WRITE]
+            done += self._nfs.call("nfs_pwrite", self._handle(self._files[number]), offset + done, len(piece), piece)
+        return done
 
     def fsync(self, _: str, __: int, number: int) -> int:
         """Have the server write it to its disk."""
@@ -287,8 +293,7 @@ class Client:
 
     def mkdir(self, path: str, mode: int) -> None:
         """Make a directory that belongs to who asked."""
-        self._nfs.call("nfs_mkdir", _bytes(path))
-        self._nfs.call("nfs_chmod", _bytes(path), stat.S_IMODE(mode))
+        self._nfs.call("nfs_mkdir2", _bytes(path), stat.S_IMODE(mode))
         self._own(_bytes(path))
 
     def rmdir(self, path: str) -> int:
@@ -312,7 +317,7 @@ class Client:
         return self._nfs.call("nfs_link", _bytes(old), _bytes(new))
 
     def chmod(self, path: str, mode: int) -> int:
-        """Set permissions."""
+        """Set permissions; libnfs 4.0 cannot for a directory (EISDIR)."""
         return self._nfs.call("nfs_chmod", _bytes(path), stat.S_IMODE(mode))
 
     def chown(self, path: str, uid: int, gid: int) -> int:
@@ -357,8 +362,10 @@ class Mounted:
         self._device = ""
 
     def begin(self) -> None:
-        """Learn which mount is ours."""
+        """Learn which mount is ours; a handle that was stale in an earlier one is not in this."""
         self._device = next(reversed(self._devices()), "")
+        if self._word() == "stale":
+            Path(self.control).unlink()
 
     def over(self) -> None:
         """End this process if its mount is gone: nobody waits for an answer any more."""
@@ -369,11 +376,7 @@ class Mounted:
         """Wait as long as the control file says "hang"; OSError if it says so."""
         looked = time.monotonic()
         while True:
-            try:
-                with open(self.control) as file:
-                    word = file.read().strip()
-            except FileNotFoundError:
-                return
+            word = self._word()
             if word in ("stale", "eio"):
                 number = errno.ESTALE if word == "stale" else errno.EIO
                 raise OSError(number, os.strerror(number))
@@ -383,6 +386,13 @@ class Mounted:
             if time.monotonic() - looked > 1:
                 looked = time.monotonic()
                 self.over()
+
+    def _word(self) -> str:
+        try:
+            with open(self.control) as file:
+                return file.read().strip()
+        except FileNotFoundError:
+            return ""
 
     def _devices(self) -> list[str]:
         with open("/proc/self/mountinfo") as file:
