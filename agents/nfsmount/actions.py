@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from hafailover.agents.nfsmount import decide, mounts, probe
@@ -233,5 +232,4 @@ def validate_all(ctx: Context) -> int:
         raise OcfError(ERR_CONFIGURED, clash)
     for words in options.warnings(want.fstype, want.options):
         ctx.log("warning", words)
-        os.write(2, f"warning: {words}\n".encode())
     return SUCCESS
