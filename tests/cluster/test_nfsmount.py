@@ -34,6 +34,8 @@ def lab() -> Iterator[Lab]:
         yield made
     finally:
         Lab.down(NAME)
+    backing = [file.read_text() for file in Path("/sys/block").glob("loop*/loop/backing_file")]
+    assert not [file for file in backing if f"/labs/{NAME}/" in file], "the shared disk is gone with the lab"
 
 
 @pytest.fixture(autouse=True)
@@ -157,15 +159,22 @@ def test_node_leaves_with_a_hung_mount_and_is_not_fenced(lab: Lab) -> None:
     assert sums(lab, node) == sums(lab, other(lab, node))
 
 
-def test_stale_handle_is_recovered_by_mounting_anew(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (f"echo stale >{HANGS}", "its file handle is stale"),
+        (f"kill -KILL $(pgrep -f 'labnfs.* {PACKS}( |$)')", "the program that serves this mount has ended"),
+    ],
+)
+def test_mount_that_is_broken_is_recovered_by_mounting_anew(lab: Lab, fault: str, said: str) -> None:
     node = other(lab, holder(lab))
     begun, number = time.time(), generation(lab, node)
-    shell(lab, node, f"echo stale >{HANGS}")
+    shell(lab, node, fault)
     until("it is mounted anew", lambda: events(lab, node, "up", begun))
     well(lab)
     assert events(lab, node, "down", begun)
     assert generation(lab, node) > number
-    assert "its file handle is stale" in lab.logs(node, since=begun)
+    assert said in lab.logs(node, since=begun)
     assert sums(lab, node) == sums(lab, other(lab, node))
 
 
@@ -289,7 +298,7 @@ def test_ocf_tester_passes_it(lab: Lab) -> None:
         ({"patience": "0s"}, 6, "out of range"),
         ({"fstype": "glusterfs"}, 5, "no program mount.glusterfs; install the package glusterfs-client"),
         ({"directory": "/lib/by-hand"}, 6, "symbolic link; give its real path, /usr/lib/by-hand"),
-        ({"directory": "/etc/hostname"}, 6, "not a directory"),
+        ({"directory": "/etc/hosts"}, 6, "not a directory"),
         ({"directory": "/run"}, 6, "a directory of the system"),
         ({"directory": "/dev/shm"}, 1, "tmpfs (tmpfs) is mounted at /dev/shm instead of 10.77.0.110:/srv/st2/packs"),
         ({"directory": "/etc/corosync", "cover": "false"}, 1, "is not empty, and the mount would hide"),
