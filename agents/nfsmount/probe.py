@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 RUN_DIR = "/run/hafailover"
 READ, WRITE = 10, 20  # what OCF_CHECK_LEVEL asks for: list the directory; write and read a file, too
 _NO_CHILD = Left(0, "")
+_ANSWERS = "answers"
+_EIO = 5
 
 
 class Hang(NamedTuple):
@@ -60,6 +62,8 @@ def look(resource: str, mount: Mount, level: int, patience: float, node: str = "
         return Outcome(time.monotonic() - hang.since, 0.0, 0, "")
     before = max(time.monotonic() - known.since, 0.001) if known else 0.0
     number, words = child.error(answer.text) or (0, "")
+    if not number and answer.text != _ANSWERS:
+        number, words = _EIO, "whoever asked it ended without an answer"
     return Outcome(None, before, number, words)
 
 
@@ -80,7 +84,7 @@ def _touch(point: str, level: int, node: str) -> str:
         finally:
             os.close(fd)
         os.unlink(name)
-    return "answers"
+    return _ANSWERS
 
 
 def remembered(resource: str) -> Hang | None:

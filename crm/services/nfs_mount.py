@@ -135,6 +135,12 @@ def _check_from(service: Service, topology: Topology) -> Iterator[Problem]:
     if server is None or server.type != _SERVER:
         yield Problem(("from",), unknown(f"service of type {_SERVER}", source, names))
         return
+    if source in service.after:
+        yield Problem(
+            ("after",),
+            f"names {source}, which from does already; after would restart every mount when the server moves, which is "
+            f"what on_server_move: {REMOUNT} is for",
+        )
     if address_of(topology, source) is None:
         return  # said about the server
     for name, entry in service.options["to"].items():

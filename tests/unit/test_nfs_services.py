@@ -188,6 +188,7 @@ def test_pacemaker_ends_before_systemd_takes_mounts_of_the_network_away():
         ("from: content,", "from: content, options: 'soft,hard',", "contradict each other"),
         ("from: content,", "from: content, server: x,", "give either from"),
         ("from: content,", "", "give either from"),
+        ("from: content,", "from: content, after: [content],", "names content, which from does already"),
         ("from: content,", "from: content, fstype: glusterfs,", "content serves NFS"),
     ],
 )  # fmt: skip

@@ -331,6 +331,12 @@ def test_a_child_that_even_kill_does_not_end_is_left_and_remembered(monkeypatch,
         sleeper.kill()
 
 
+def test_a_child_that_ends_without_an_answer_is_no_good_news(monkeypatch, tmp_path):
+    monkeypatch.setattr(probe, "RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(child, "ask", lambda work, seconds: child.Answer("", None))
+    assert probe.look("r", mounts.parse(NFS)[0], 0, 5).error == errno.EIO
+
+
 def test_a_probe_of_a_directory_that_answers(tmp_path, monkeypatch):
     monkeypatch.setattr(probe, "RUN_DIR", str(tmp_path / "run"))
     mount = mounts.parse(NFS)[0]._replace(point=str(tmp_path))
