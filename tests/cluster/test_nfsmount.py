@@ -44,7 +44,11 @@ def _healthy(lab: Lab) -> None:
 
 
 def well(lab: Lab) -> None:
-    until("the lab is healthy", lambda: not lab.problems())
+    try:
+        until("the lab is healthy", lambda: not lab.problems())
+    except AssertionError as error:
+        seen = shell(lab, lab.data_nodes[0], "crm_mon -1rf; journalctl -q -n 60 -t hafailover-nfsmount")
+        raise AssertionError(f"{lab.problems()}\n{seen}") from error
 
 
 def holder(lab: Lab) -> str:
@@ -276,7 +280,8 @@ def _choose(lab: Lab, choice: str) -> None:
     file = "/etc/hafailover/topology.yml"
     shell(lab, first, f"sed -i 's/on_server_move: .*/on_server_move: {choice}/' {file}")
     done = lab.exec(first, ["hafailover", "apply", file, "--yes", "--wait=100"], timeout=150)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # Incomplete (4) is what a busy machine needs longer for; that it gets there is asked next.
+    assert done.returncode in (0, 4), done.stdout + done.stderr
     well(lab)
 
 
