@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+from hafailover.crm import nfs_names, yamldoc
 from hafailover.crm import topology as topologies
-from hafailover.crm import yamldoc
 from hafailover.crm.topology import Topology
 from hafailover.vagrant import plan as plans
-from hafailover.vagrant.plan import EXTRA, Plan
+from hafailover.vagrant.plan import EXTRA, Plan, SharedDisk
 
 FENCE_AGENT = "fence_lab"
+STAND_IN = "fuse.labnfs"
 
 
 def plan(name: str, topology: Topology, extra: int = 0, spares: Sequence[str] = ()) -> Plan:
@@ -50,6 +51,17 @@ def standins(topology: Topology) -> str | None:
     return "127.0.0.1"
 
 
+def shared_disks(topology: Topology) -> tuple[SharedDisk, ...]:
+    """The disks that the topology's file servers hand from node to node."""
+    found = []
+    for service in topology.services.values():
+        if service.type == "nfs-server":
+            mount = service.options["disk"]["mount"]
+            inner = (nfs_names.export_path(service, name)[len(mount) :] for name in service.options["exports"])
+            found.append(SharedDisk(service.options["disk"]["device"], tuple(path.strip("/") for path in inner)))
+    return tuple(found)
+
+
 def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
     """Return ``topology`` as the lab runs it and sentences that tell what was changed and why."""
     data: dict[str, Any] = copy.deepcopy(dict(topology.data))
@@ -74,6 +86,7 @@ def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
             "StackStorm: stand-ins with its unit names and paths, because its packages cannot be had; they keep executions "
             "in MariaDB instead of MongoDB"
         )
+    notes += _user_space_nfs(data, topology)
     _own_secrets(data)
     changed = topologies.parse(yamldoc.parse(_dump(data), topology.file))
     return changed.with_fencing(FENCE_AGENT, {name: {"plug": name} for name in changed.nodes}), notes
@@ -100,6 +113,28 @@ def _add_nodes(data: dict[str, Any], topology: Topology, lab: Plan) -> None:
             "id": number,
             "links": [str(ipaddress.ip_interface(interface.address).ip) for interface in machine.interfaces],
         }
+
+
+def _user_space_nfs(data: dict[str, Any], topology: Topology) -> list[str]:
+    """The kernel of this machine is everybody's: no node of the lab can load its NFS server or client."""
+    notes = []
+    for service in topology.services.values():
+        options = data["services"][service.name]
+        if service.type == "nfs-server":
+            disk = service.options["disk"]
+            notes.append(f"{service.name}: {disk['device']} is a loop device of this machine that all nodes see")
+            if service.options["server"] == "kernel":
+                options["server"] = "ganesha"
+                notes.append(f"{service.name}: served by Ganesha, because a container has no kernel NFS server")
+            # A file system that is not ext4 would need another mkfs on this machine.
+            options["disk"].pop("fstype", None)
+        elif service.type == "nfs-mount" and service.options["fstype"].startswith("nfs"):
+            options["fstype"] = STAND_IN
+            options.pop("options", None)
+            notes.append(
+                f"{service.name}: mounted by {STAND_IN}, test equipment that stands in for the kernel's NFS client"
+            )
+    return notes
 
 
 def _own_secrets(data: Any) -> None:

@@ -77,6 +77,7 @@ class Lab:
             checkout=str(host.package_root()),
             disks=adapt.datadirs(topology) if options.disk_mib else (),
             disk_mib=options.disk_mib,
+            shared_disks=adapt.shared_disks(topology),
         )
         with state.locked(name, _LOCK_TIMEOUT):
             if name in state.names():

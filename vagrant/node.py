@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
@@ -55,9 +56,10 @@ class Node:
         self._init: int | None = None
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._disks: list[disks.Disk] = []
+        self._shared: list[disks.Shared] = []
 
-    def build(self) -> None:
-        """Make the directories and mount the disk; the node stays off."""
+    def build(self, shared: Sequence[disks.Shared] = ()) -> None:
+        """Make the directories and mount the disk; the node stays off. A data node sees the disks in ``shared``, too."""
         for name in ("upper", "work", "root", "fence"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         options = f"lowerdir={self.plan.image},upperdir={self.directory}/upper,workdir={self.directory}/work"
@@ -65,6 +67,7 @@ class Node:
         options += ",redirect_dir=on"
         run(["mount", "-t", "overlay", "-o", options, "overlay", str(self.root)], timeout=10)
         if self.machine.role == DATA:
+            self._shared = list(shared)
             self._disks = [disks.make(self.directory, self.root, path, self.plan.disk_mib) for path in self.plan.disks]
 
     def state(self) -> dict[str, Any]:
@@ -155,6 +158,10 @@ class Node:
         self._boots += 1
         self._power = BOOTING
         self._init = self._await_leader(notify, nspawn)
+        for disk in self._shared:
+            # Not bound: the stock agent Filesystem takes every mount whose line contains the device's name, and would
+            # unmount that one, too.
+            disks.plug(disk, Path(f"/proc/{self._init}/root"))
         threading.Thread(target=self._await_ready, args=(notify, nspawn), daemon=True).start()
         threading.Thread(target=self._await_end, args=(nspawn,), daemon=True).start()
 

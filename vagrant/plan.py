@@ -47,6 +47,15 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class SharedDisk:
+    """A block device that all data nodes see as ``device``, with an ext4 file system that has these ``directories`` in it."""
+
+    device: str
+    directories: tuple[str, ...] = ()
+    mib: int = 256
+
+
+@dataclass(frozen=True)
 class Plan:
     """All machines and subnets of a lab. ``client`` is the address, one per subnet, of the namespace outside the nodes.
 
@@ -62,6 +71,7 @@ class Plan:
     shares: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
     disk_mib: int = 0
+    shared_disks: tuple[SharedDisk, ...] = ()
 
     def machine(self, name: str) -> Machine:
         """The machine called ``name``; UsageError with the names there are."""
@@ -90,6 +100,10 @@ class Plan:
             shares=tuple(data["shares"]),
             disks=tuple(data.get("disks", ())),  # a lab of an older version has none
             disk_mib=data.get("disk_mib", 0),
+            shared_disks=tuple(
+                SharedDisk(disk["device"], tuple(disk["directories"]), disk["mib"])
+                for disk in data.get("shared_disks", ())
+            ),
         )
 
 

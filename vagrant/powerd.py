@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from hafailover.crm.errors import HafailoverError
-from hafailover.vagrant import image, network
+from hafailover.vagrant import disks, image, network
 from hafailover.vagrant.host import run
 from hafailover.vagrant.node import Node
 from hafailover.vagrant.plan import QUORUM, Plan
@@ -63,8 +63,9 @@ class Room:
         outside = len(self.plan.machines)
         network.batch(self.wire, network.plug(outside, self.plan.client, self.client, up=True))
         network.batch(self.client, network.addresses(self.plan.client))
+        shared = [disks.share(self.directory, disk) for disk in self.plan.shared_disks]
         for node in self.nodes.values():
-            node.build()
+            node.build(shared)
 
     def state(self) -> dict[str, Any]:
         """Power, network and process of every node."""

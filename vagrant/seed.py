@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hafailover.crm.files import RenderedFile
-from hafailover.vagrant.adapt import FENCE_AGENT
+from hafailover.vagrant.adapt import FENCE_AGENT, STAND_IN
 from hafailover.vagrant.host import package_root
 from hafailover.vagrant.plan import QUORUM, SPARE, Machine, Plan
 
@@ -60,7 +60,10 @@ def files(machine: Machine, plan: Plan) -> list[RenderedFile]:
     if machine.role == QUORUM:
         return [*own, RenderedFile("/etc/default/corosync-qnetd", b'COROSYNC_QNETD_OPTIONS="-s off"\n')]
     agent = (package_root() / "vagrant" / FENCE_AGENT).read_bytes()
-    own.append(RenderedFile(f"/usr/sbin/{FENCE_AGENT}", agent, 0o755))
+    own += [
+        RenderedFile(f"/usr/sbin/{FENCE_AGENT}", agent, 0o755),
+        RenderedFile(f"/usr/sbin/mount.{STAND_IN}", _program(plan.checkout, "vagrant.standins.labnfs").encode(), 0o755),
+    ]
     if machine.role == SPARE:
         return own
     return [
@@ -95,11 +98,16 @@ def _launcher(checkout: str) -> str:
     program = Path(checkout) / "bin" / "hafailover"
     if program.exists():
         return f'#!/bin/sh\nexec /usr/bin/python3 {program} "$@"\n'
+    return _program(checkout, "crm.cli", "")
+
+
+def _program(checkout: str, module: str, arguments: str = "sys.argv[1:]") -> str:
+    """A program that calls ``main`` of a module of this package, with the node's own interpreter."""
     return (
         "#!/usr/bin/python3\n"
         "import sys\n"
         "package = sys.modules['hafailover'] = type(sys)('hafailover')\n"
         f"package.__path__ = [{checkout!r}]\n"
-        "from hafailover.crm.cli import main\n"
-        "main()\n"
+        f"from hafailover.{module} import main\n"
+        f"main({arguments})\n"
     )

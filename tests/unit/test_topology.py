@@ -19,7 +19,7 @@ def error(text):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_load(path):
     loaded = topology.load(path)
-    assert loaded.services["db"].nodes == tuple(loaded.nodes)
+    assert all(service.nodes == tuple(loaded.nodes) for service in loaded.services.values())
     assert loaded.file == str(path)
 
 

@@ -1,0 +1,149 @@
+"""Take a mount away and come to an end, whatever hangs: end its users, unmount, force, detach; each step has its own bound.
+
+The system call is made directly: the programs umount and umount.nfs look at the mount point first, which hangs, and ask a dead
+server to forget us.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+
+from hafailover.agents.nfsmount import child, mounts, users
+from hafailover.agents.ocf import Context
+from hafailover.agents.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+
+    from hafailover.agents.nfsmount.mounts import Mount
+    from hafailover.agents.nfsmount.users import User
+else:
+    import _signal as signal
+
+_FORCE, _DETACH, _NOFOLLOW = 1, 2, 8
+_EINVAL, _EBUSY = 22, 16
+_SCAN = 5.0  # seconds for a look at all processes
+_POLL = 0.2
+_FULL = 40.0  # seconds that the steps below take together at most, when the action has that long
+
+
+class Patience(NamedTuple):
+    """Seconds for each step."""
+
+    term: float
+    kill: float
+    plain: float
+    force: float
+    detach: float
+
+
+_PATIENCE = Patience(term=10.0, kill=5.0, plain=10.0, force=5.0, detach=5.0)
+
+
+def patience(remaining: float) -> Patience:
+    """How long each step may take when the action has ``remaining`` seconds: two thirds of these for all of them."""
+    share = min(1.0, max(remaining, 1.0) * 2 / 3 / _FULL)
+    return Patience(*(step * share for step in _PATIENCE))
+
+
+class Released(NamedTuple):
+    """``how`` it went: "unmounted", "forced" or "detached"; ``stays`` are processes that outlived it; ``fault`` why it is still there."""
+
+    how: str
+    stays: tuple[User, ...]
+    fault: str
+
+
+def release(ctx: Context, mount: Mount, *, detach: bool) -> Released:
+    """Unmount ``mount``, which must be the topmost at its place, and what is mounted in it.
+
+    ``detach`` allows to let go of a mount that is still used. It is wrong for a bind mount of a shared disk, which then stays in
+    use, unseen, while another node mounts it.
+    """
+    bounds = patience(ctx.deadline.remaining())
+    held = _unmount(mount, 0, bounds.plain) if _idle(mount) else "it is in use"
+    if held is None:
+        return Released("unmounted", (), "")
+    who = users.find(mount.point, _SCAN)
+    if who:
+        ctx.log("warning", f"{mount.point} cannot be unmounted yet; ending what uses it: {listed(who)}")
+        who = _end(mount, who, signal.SIGTERM, bounds.term)
+    if who:
+        ctx.log("warning", f"not ended by TERM, killing: {listed(who)}")
+        who = _end(mount, who, signal.SIGKILL, bounds.kill)
+    held = _unmount(mount, 0, bounds.plain)
+    if held is None:
+        return Released("unmounted", (), "")
+    ctx.log("warning", f"{mount.point}: {held}; forcing it")
+    held = _unmount(
+        mount, _FORCE, bounds.force
+    )  # makes requests to a dead server fail, so that who hangs in one can die
+    who = _end(mount, who or users.find(mount.point, _SCAN), signal.SIGKILL, bounds.kill)
+    if held is not None:
+        held = _unmount(mount, _FORCE, bounds.force)
+    if held is None:
+        return Released("forced", tuple(who), "")
+    if not detach:
+        return Released("", tuple(who), held)
+    ctx.log("warning", f"{mount.point}: {held}; detaching it from the tree of directories")
+    held = _unmount(mount, _DETACH, bounds.detach)
+    return Released("detached", tuple(who), "") if held is None else Released("", tuple(who), held)
+
+
+def listed(who: list[User] | tuple[User, ...]) -> str:
+    """Processes for a sentence; at most eight of them."""
+    more = f" and {len(who) - 8} more" if len(who) > 8 else ""
+    return ", ".join(str(user) for user in who[:8]) + more
+
+
+def _idle(mount: Mount) -> bool:
+    """Whether a plain attempt makes sense before its users are asked to end: not when something is mounted inside."""
+    return not mounts.below(mounts.read(), mount.point)
+
+
+def _end(mount: Mount, who: list[User], number: int, seconds: float) -> list[User]:
+    """Send a signal to processes and wait; who is still there afterwards."""
+    until = time.monotonic() + seconds
+    for user in who:
+        _signal(user, number)
+    while True:
+        left = [user for user in who if child.start_time(user.pid) == user.started]
+        if not left or time.monotonic() > until:
+            return left
+        time.sleep(_POLL)
+
+
+def _signal(user: User, number: int) -> None:
+    if child.start_time(user.pid) == user.started:
+        try:
+            os.kill(user.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _unmount(mount: Mount, flags: int, seconds: float) -> str | None:
+    """Unmount it and all in it, within ``seconds``; None when it is gone, else why not."""
+    until = time.monotonic() + seconds
+    inner = mounts.below(mounts.read(), mount.point)
+    why = None
+    for each in [*inner, mount] if not flags & _DETACH else [mount]:  # detaching takes what is inside along
+        answer = child.ask(lambda point=each.point: _umount2(point, flags), max(0.5, until - time.monotonic()))  # type: ignore[misc]
+        if answer.text is None:
+            why = f"unmounting {each.point} hangs"
+        elif answer.text:
+            why = f"unmounting {each.point}: {answer.text}"
+    if any(found.identity == mount.identity for found in mounts.read()):
+        return why or f"{mount.point} is still mounted"
+    return None
+
+
+def _umount2(point: str, flags: int) -> str:
+    """Runs in the child. An empty text, or the error in words."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(point), flags | _NOFOLLOW) == 0:
+        return ""
+    number = ctypes.get_errno()
+    return "it is in use" if number == _EBUSY else os.strerror(number)

@@ -1,0 +1,113 @@
+"""Who uses a directory, found without touching it: fuser and lsof ``stat`` every open file and hang with a hung mount.
+
+Links of /proc are read, not followed. A process's maps and command line need a lock of its memory, which a page fault on a
+hung file holds; so these come last, and all of it runs in a child.
+"""
+
+from __future__ import annotations
+
+import os
+
+from hafailover.agents.nfsmount import child
+from hafailover.agents.record import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class User(NamedTuple):
+    """A process: pid, start time (clock ticks since boot), short name, and by what it uses the directory."""
+
+    pid: int
+    started: str
+    name: str
+    by: str
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.pid}] ({self.by})"
+
+
+def find(directory: str, seconds: float, proc: str = "/proc") -> list[User]:
+    """The processes that use something in ``directory``, except this one and its parents; after ``seconds`` those found so far."""
+    spared = _own_line(proc)
+    lines = child.lines(lambda: scan(directory, proc, spared), seconds)
+    found: dict[int, User] = {}
+    for line in lines:
+        fields = line.split("\t")
+        if len(fields) == 4 and fields[0].isdecimal():
+            found.setdefault(int(fields[0]), User(int(fields[0]), fields[1], fields[2], fields[3]))
+    return sorted(found.values())
+
+
+def scan(directory: str, proc: str, spared: Sequence[int] = ()) -> Iterator[str]:
+    """One line for each use: pid, start time, name and by what, parted by tabs."""
+    pids = [int(name) for name in os.listdir(proc) if name.isdecimal() and int(name) not in spared]
+    for look in (_links, _mapped):
+        for pid in pids:
+            by = look(f"{proc}/{pid}", directory)
+            if by:
+                started, name = _identity(f"{proc}/{pid}")
+                if started:
+                    yield f"{pid}\t{started}\t{name}\t{by}"
+
+
+def inside(path: str, directory: str) -> bool:
+    """Whether ``path``, as the kernel writes it in /proc, is ``directory`` or lies in it."""
+    path = path[: -len(" (deleted)")] if path.endswith(" (deleted)") else path
+    return path == directory or path.startswith(directory + "/")
+
+
+def _links(process: str, directory: str) -> str:
+    for name in ("cwd", "root", "exe"):
+        if inside(_readlink(f"{process}/{name}"), directory):
+            return name
+    try:
+        descriptors = os.listdir(f"{process}/fd")
+    except OSError:  # it has ended, or is a kernel thread
+        return ""
+    return next((f"fd {fd}" for fd in descriptors if inside(_readlink(f"{process}/fd/{fd}"), directory)), "")
+
+
+def _mapped(process: str, directory: str) -> str:
+    try:
+        with open(f"{process}/maps", encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except OSError:
+        return ""
+    for line in text.splitlines():
+        fields = line.split(None, 5)
+        if len(fields) == 6 and inside(fields[5], directory):
+            return "mapped file"
+    return ""
+
+
+def _readlink(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _identity(process: str) -> tuple[str, str]:
+    try:
+        with open(f"{process}/stat", encoding="utf-8", errors="replace") as file:
+            before, _, after = file.read().rpartition(")")
+    except OSError:
+        return "", ""
+    name = " ".join(before.partition("(")[2].split())
+    return after.split()[19], name
+
+
+def _own_line(proc: str) -> list[int]:
+    """This process, its parents up to init, and init: who ends one of them ends the action, or the node."""
+    line = [1]
+    pid = os.getpid()
+    while pid > 1 and pid not in line:
+        line.append(pid)
+        try:
+            with open(f"{proc}/{pid}/stat") as file:
+                pid = int(file.read().rpartition(")")[2].split()[1])
+        except OSError:
+            return line
+    return line
