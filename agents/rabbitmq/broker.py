@@ -106,6 +106,7 @@ class Broker:
         if host:
             os.makedirs(CONFIG_DIR, mode=0o755, exist_ok=True)
             with open(self._joining, "w") as file:
+                os.fchmod(file.fileno(), 0o644)  # the broker's user reads it, whatever Pacemaker's umask is
                 file.write(
                     "cluster_formation.peer_discovery_backend = classic_config\n"
                     f"cluster_formation.classic_config.nodes.1 = {broker(host)}\n"
@@ -156,28 +157,30 @@ class Broker:
             os.unlink(self._planned)
 
     def last_words(self, since: float) -> str:
-        """Why it ended: the telling line of its own log, or what systemd has of it."""
-        path = f"/var/log/rabbitmq/{broker(self.node)}.log"
-        try:
-            if os.stat(path).st_mtime >= since:
+        """Why it ended: the telling line of its own logs, or what systemd has of it."""
+        for name in (f"{broker(self.node)}.log", "rabbitmq-server.error.log", "rabbitmq-server.log"):
+            path = f"{_LOGS}/{name}"
+            try:
+                if os.stat(path).st_mtime < since:
+                    continue
                 with open(path, "rb") as file:
-                    file.seek(max(0, os.fstat(file.fileno()).st_size - 60000))
+                    file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
                     found = telling(file.read().decode("utf-8", "replace"))
-                if found:
-                    return f"{found} ({path})"
-        except OSError:
-            pass  # its log lies elsewhere
+            except OSError:
+                continue  # its logs lie elsewhere
+            if found:
+                return f"{found} ({path})"
         return units.last_line(self._ctx, self.unit, since)
 
 
+_LOGS, _TAIL = "/var/log/rabbitmq", 60000
 _TELLING = (
     "inconsistent_cluster",
     "thinks it's clustered",
-    "disagrees",
+    "Error during startup: ",
     "Failed to start",
-    "failure_log",
-    "Error during startup",
-    "exception",
+    "failed_to_",
+    "exception exit",
 )
 
 
@@ -185,6 +188,6 @@ def telling(log: str) -> str:
     """The last line of a broker's log that says why it did not start, without time and process; empty if none does."""
     for words in _TELLING:
         for line in reversed(log.splitlines()):
-            if "[error]" in line and words in line:
-                return " ".join(line.partition("> ")[2].split())[:300]
+            if words in line:
+                return " ".join(line.rpartition("> ")[2].split())[:300]
     return ""

@@ -73,6 +73,8 @@ class Course(NamedTuple):
 
 def course(me: str, here: Here, record: Record, peers: Mapping[str, Peer], allowed: str = "") -> Course:
     """What a start may do on ``me``; ``allowed`` is what a person has said may be done here ("join", "force-boot", "found" or "")."""
+    if record.members and not record.founder:
+        record = Record(min(record.members), record.members)  # an older copy of half the record: somebody did found it
     if here.kind == HALF and me in record.members:
         here = Here(KEPT, here.members)  # it was recorded: from then on it counts
     if here.kind in (KEPT, ALONE):

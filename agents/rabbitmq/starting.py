@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _POLL = 1.0
 _TO_SAY_SO = 10.0  # seconds before the end of a start in which it says that the broker still boots
 _TO_CONNECT = 3.0
-_ROUNDS = 40  # courses in one start; each does something or waits
+_ROUNDS = 20  # courses in one start that were taken and did not lead to its end
 
 
 class Start:
@@ -53,18 +53,21 @@ class Start:
             self._broker.keep()
             return self._see_it_boot(lambda: False)
         since = time.monotonic()
-        for _ in range(_ROUNDS):
+        said, taken = None, 0
+        while taken < _ROUNDS:
             plan = self.plan()
-            self._ctx.log("info", f"{plan.what}: {plan.reason}")
+            if plan != said:
+                self._ctx.log("info", f"{plan.what}: {plan.reason}")
+                said = plan
             if plan.what == decide.WAIT:
                 if self._wait(since):
                     continue
                 return self._idle(plan)
             if plan.what == decide.REFUSE:
                 raise OcfError(ERR_GENERIC, f"{plan.reason}. {self._way_out(plan)}")
-            done = self._follow(plan, since)
-            if done:
+            if self._follow(plan, since):
                 return SUCCESS
+            taken += 1
         raise OcfError(ERR_GENERIC, "nothing came of any course that this start took; the journal has them")
 
     def plan(self) -> Course:

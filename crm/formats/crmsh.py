@@ -96,7 +96,10 @@ def _sets(owner: str, children: Iterable[Any]) -> list[str]:
 
 def _operation(op: Operation) -> str:
     values = {"interval": op.interval, **dict(op.attributes)}
-    return f"op {op.name} " + " ".join(f"{key}={_word(value)}" for key, value in values.items())
+    words = [f"op {op.name}", *(f"{key}={_word(value)}" for key, value in values.items())]
+    # crmsh derives the set's id; it has one kind of set for an operation's parameters, such as OCF_CHECK_LEVEL.
+    words += [f"op_params {_pairs(found.pairs)}" for found in op.children if isinstance(found, AttributeSet)]
+    return " ".join(words)
 
 
 def _resource(item: Primitive) -> str:
