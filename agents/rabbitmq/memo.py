@@ -46,6 +46,6 @@ class Memo:
         now = time.monotonic()
         text = self.read(name)
         if text is None:
-            self.write(name, f"{now:.3f}")
+            self.write(name, f"{now:.6f}")
             return 0.0
-        return now - float(text)
+        return max(0.0, now - float(text))

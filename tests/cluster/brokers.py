@@ -33,8 +33,9 @@ def connect(hosts: list[str], password: str, turn: int) -> Any:
 
 
 def publish(hosts: list[str], password: str, log: Path) -> None:
-    """Publish 1, 2, 3 … with confirms, each until it is confirmed; then, and only then, it is in the log."""
-    number, turn = 1, 0
+    """Publish numbers, on from the last in the log, with confirms, each until it is confirmed; then, and only then, it is in the log."""
+    before = log.read_text().split() if log.exists() else []
+    number, turn = 1 + int(before[-2] if before else 0), 0
     while True:
         try:
             channel = connect(hosts, password, turn).channel()

@@ -118,7 +118,7 @@ def test_force_boot_is_a_persons_and_needless_beside_a_running_one() -> None:
 
 
 def test_no_course_ever_removes_what_may_be_the_last_copy() -> None:
-    """All small situations: what counts is put aside only when a person said so or it was seen to hold nothing, and never without a host."""
+    """All small situations: what counts is put aside only by a word or when seen to hold nothing, and never without a host."""
     kinds = (decide.NOTHING, decide.HALF, decide.FRESH, decide.ALONE, decide.KEPT)
     theirs_kinds, states = (
         (decide.NOTHING, decide.ALONE, decide.KEPT),
