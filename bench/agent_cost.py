@@ -153,7 +153,7 @@ def measure(lab: Lab, node: str, promoted: bool, runs: int) -> list[Cost]:
     task = {"runs": runs + 1, "commands": [subject.command() for subject in chosen]}
     argv = ["/usr/bin/python3", "-c", MEASURE]
     try:
-        answer = lab.exec(node, argv, timeout=60 + 8 * runs, input=json.dumps(task), check=True)
+        answer = lab.exec(node, argv, timeout=60 + 30 * runs, input=json.dumps(task), check=True)
     finally:
         # ocf:heartbeat:mysql gives its resource, which the cluster does not have, a score in each monitor.
         lab.exec(node, ["crm_attribute", "-N", node, "-l", "reboot", "-n", "master-bench", "-D"])

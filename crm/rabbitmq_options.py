@@ -66,6 +66,8 @@ def problems(service: Service) -> Iterator[Problem]:
             f"pause_minority pauses both of two nodes, because neither is a majority; with {count} it needs autoheal or ignore",
         )
     yield from _queues(service, count)
+    if MONITOR in service.options["vhosts"]:
+        yield Problem(("vhosts",), f"{MONITOR} is the health check's own")
     for name, user in service.options["users"].items():
         if name in (MONITOR, "guest"):
             yield Problem(

@@ -6,7 +6,7 @@ world; ``starting``, ``arrival`` and ``health`` are what start and monitor do.
 
 from __future__ import annotations
 
-from hafailover.agents.ocf import ERR_CONFIGURED, SUCCESS, Agent, Context, OcfError
+from hafailover.agents.ocf import ERR_INSTALLED, SUCCESS, Agent, Context, OcfError
 from hafailover.agents.rabbitmq.nodes import addresses
 
 agent = Agent(
@@ -181,8 +181,8 @@ def stop(ctx: Context) -> int:
     from hafailover.agents.rabbitmq.memo import Memo
 
     Broker(ctx).stop()
-    if Memo(ctx.instance).clear("idle", "booting", "unwell", "apart", "since"):
-        told(ctx, Disk(ctx))
+    Memo(ctx.instance).clear("idle", "booting", "unwell", "apart", "since")
+    told(ctx, Disk(ctx))
     return SUCCESS
 
 
@@ -211,4 +211,4 @@ def validate_all(ctx: Context) -> int:
 def _require_member(ctx: Context) -> None:
     names = addresses(ctx.params["nodes"])
     if ctx.node not in names:
-        raise OcfError(ERR_CONFIGURED, f"parameter nodes does not name {ctx.node}, but {', '.join(names)}")
+        raise OcfError(ERR_INSTALLED, f"parameter nodes does not name {ctx.node}, but {', '.join(names)}")

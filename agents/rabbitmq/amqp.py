@@ -71,7 +71,10 @@ class _Talk:
         self._expect(_OPEN_OK)
         token = str(time.monotonic_ns()).encode()
         header = struct.pack(">HHQH", 60, 0, len(token), 0)
-        declare = b"\0\0" + _short(queue) + bytes([_DURABLE]) + _long(b"")
+        # On this very node, whatever the broker's defaults are: the check is not to depend on another node.
+        kind = _key("x-queue-type") + b"S" + _long(b"classic")
+        place = _key("x-queue-master-locator") + b"S" + _long(b"client-local")
+        declare = b"\0\0" + _short(queue) + bytes([_DURABLE]) + _long(kind + place)
         self._sock.sendall(
             _method(1, _CHANNEL_OPEN, b"\0")
             + _method(1, _DECLARE, declare)

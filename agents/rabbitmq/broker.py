@@ -6,7 +6,7 @@ import os
 import time
 
 from hafailover.agents import units
-from hafailover.agents.ocf import ERR_CONFIGURED, ERR_GENERIC, ERR_INSTALLED, Context, OcfError
+from hafailover.agents.ocf import ERR_GENERIC, ERR_INSTALLED, Context, OcfError
 from hafailover.agents.rabbitmq import amqp, credentials
 from hafailover.agents.rabbitmq.nodes import broker
 
@@ -83,7 +83,7 @@ class Broker:
         wanted = self._ctx.params["version"]
         if wanted and wanted.partition(".")[0] != found.partition(".")[0]:
             raise OcfError(
-                ERR_CONFIGURED,
+                ERR_INSTALLED,
                 f"RabbitMQ {found} is installed and the configuration was made for {wanted}; "
                 f"set version: '{found.rpartition('.')[0]}' in the topology, and apply it",
             )

@@ -1,10 +1,13 @@
-"""The file with the health check's account and what the Erlang cookie must be, and the checks of the cookie itself."""
+"""The file with the health check's account and what the Erlang cookie must be, and the checks of the cookie itself.
+
+What is wrong on one node is never reported as a wrong configuration: Pacemaker would stop the brokers of all nodes for that.
+"""
 
 from __future__ import annotations
 
 import os
 
-from hafailover.agents.ocf import ERR_CONFIGURED, ERR_INSTALLED, ERR_PERM, Context, OcfError
+from hafailover.agents.ocf import ERR_GENERIC, ERR_INSTALLED, ERR_PERM, Context, OcfError
 
 _INSTALL = "hafailover render --install writes it"
 
@@ -16,10 +19,10 @@ def read(ctx: Context) -> dict[str, str]:
         with open(path) as file:
             found = dict(line.rstrip("\n").partition("=")[::2] for line in file if "=" in line)
     except OSError as error:
-        raise OcfError(ERR_CONFIGURED, f"{path} cannot be read: {error.strerror}; {_INSTALL}") from None
+        raise OcfError(ERR_GENERIC, f"{path} cannot be read: {error.strerror}; {_INSTALL}") from None
     missing = [key for key in ("user", "password", "vhost", "cookie") if not found.get(key)]
     if missing:
-        raise OcfError(ERR_CONFIGURED, f"{path} lacks {', '.join(missing)}; {_INSTALL}")
+        raise OcfError(ERR_GENERIC, f"{path} lacks {', '.join(missing)}; {_INSTALL}")
     return found
 
 
@@ -40,9 +43,7 @@ def check_cookie(ctx: Context) -> None:
         with open(path, "rb") as file:
             cookie = file.read()
     except OSError as error:
-        raise OcfError(
-            ERR_CONFIGURED, f"the Erlang cookie {path} cannot be read: {error.strerror}; {_INSTALL}"
-        ) from None
+        raise OcfError(ERR_GENERIC, f"the Erlang cookie {path} cannot be read: {error.strerror}; {_INSTALL}") from None
     if status.st_uid != owner.pw_uid or status.st_mode & 0o077:
         raise OcfError(
             ERR_PERM,
@@ -51,6 +52,6 @@ def check_cookie(ctx: Context) -> None:
         )
     if sha256(cookie.strip()).hexdigest() != read(ctx)["cookie"]:
         raise OcfError(
-            ERR_CONFIGURED,
+            ERR_GENERIC,
             f"the Erlang cookie {path} is not the cluster's: the package makes one of its own when it is installed; {_INSTALL}",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from hafailover.agents import generation
 from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, Context, OcfError
 from hafailover.agents.rabbitmq import amqp, decide
@@ -12,7 +14,9 @@ from hafailover.agents.rabbitmq.disk import Disk
 from hafailover.agents.rabbitmq.memo import Memo
 from hafailover.crm.pacemaker import PacemakerError
 
-_NO_ACCOUNT = (403, 530)  # access refused; no such virtual host (or a dead one: importing mends neither)
+_NO_ACCOUNT = (403, 530)  # access refused; no such virtual host
+_INTERNAL = 541
+_YOUNG = 120  # seconds; Pacemaker's first monitors follow a start, when nodes are busy and nothing can have gone wrong that is not seen
 _HUNG_BOOT = 300.0  # seconds in which even a broker that waits for others tells its own tools something
 
 
@@ -21,13 +25,14 @@ def probe(ctx: Context) -> int:
     broker, disk, memo = Broker(ctx), Disk(ctx), Memo(ctx.instance)
     now = broker.state()
     if now.load != "loaded" or now.dead:
+        memo.clear("told")  # the attribute daemon may be another one, which knows nothing
         told(ctx, disk)
         return NOT_RUNNING
     broker.keep()
     if memo.read("since") is None and memo.read("booting") is None:
         memo.write("booting", "the broker was found running")  # the first monitor that gets an answer records it
-    elif memo.clear("told"):  # another attribute daemon, which knows nothing
-        Cluster(ctx).tell(seen(ctx, disk, memo))
+    else:
+        memo.clear("told")  # and the next monitor tells it
     return SUCCESS
 
 
@@ -36,7 +41,7 @@ def told(ctx: Context, disk: Disk) -> None:
     here = disk.holds(ctx.node)
     data = here.kind in (decide.KEPT, decide.ALONE)
     try:
-        Cluster(ctx).tell(Peer(decide.STOPPED if data else decide.BLANK, here.kind, here.members, disk.view()))
+        Cluster(ctx).tell_change(Peer(decide.STOPPED if data else decide.BLANK, here.kind, here.members, disk.view()))
     except PacemakerError as error:
         ctx.log("info", f"the other nodes are not told what is here: {error}")
 
@@ -68,7 +73,7 @@ def _recurring(ctx: Context) -> int:
         return _silent(ctx, broker, booting, str(error))
     except amqp.Refusal as error:
         if not booting:
-            return _refused(ctx, broker, error)
+            return _refused(ctx, error)
         blocked = None
     if booting:
         from hafailover.agents.rabbitmq.arrival import arrive
@@ -80,22 +85,26 @@ def _recurring(ctx: Context) -> int:
     fault = _apart(ctx, memo)
     if blocked is not None:
         fault = f"publishers are blocked by an alarm: {blocked}; free memory or disk space"
-    if ctx.check_level >= 10:
+    if ctx.check_level >= 10 and time.time() - int(memo.read("since") or 0) > _YOUNG:
         from hafailover.agents.rabbitmq.deep import look
 
         fault = look(ctx) or fault
-    _settings(ctx)
+    fault = _settings(ctx) or fault
     if fault:
         raise OcfError(DEGRADED, fault)
     return SUCCESS
 
 
-def _settings(ctx: Context) -> None:
-    """Bring the topology's settings into the broker after the file has changed."""
+def _settings(ctx: Context) -> str | None:
+    """Bring the topology's settings into the broker after the file has changed; why that failed, or None. It is tried again then."""
     from hafailover.agents.rabbitmq import settings
 
-    if not settings.applied(ctx):
-        settings.apply(ctx)
+    try:
+        if not settings.applied(ctx):
+            settings.apply(ctx)
+    except OcfError as error:
+        return f"the topology's users and policies are not in the broker: {error.reason}"
+    return None
 
 
 def _silent(ctx: Context, broker: Broker, booting: bool, what: str) -> int:
@@ -129,21 +138,20 @@ def _unwell(ctx: Context, memo: Memo, what: str) -> int:
     raise OcfError(ERR_GENERIC, f"its process runs and it has not answered for {lasted:.0f} s: {what}")
 
 
-def _refused(ctx: Context, broker: Broker, error: amqp.Refusal) -> int:
-    """It answers and refuses the check. Without the account nothing is known of it but that it lives."""
+def _refused(ctx: Context, error: amqp.Refusal) -> int:
+    """It answers and refuses the check, so it lives; a restart would mend nothing, except what it calls an error of its own."""
     said = f"the broker refuses its health check ({error.code}: {error.words})"
-    if error.code not in _NO_ACCOUNT:
+    if error.code == _INTERNAL:
         return _unwell(ctx, Memo(ctx.instance), said)
-    from hafailover.agents.rabbitmq import settings
+    if error.code in _NO_ACCOUNT:
+        from hafailover.agents.rabbitmq import settings
 
-    settings.apply(ctx)
-    try:
-        broker.round_trip()
-    except amqp.Unanswered as silent:
-        return _unwell(ctx, Memo(ctx.instance), str(silent))
-    except amqp.Refusal as again:
-        return _unwell(ctx, Memo(ctx.instance), f"{said}, also after its account was made anew ({again.words})")
-    return SUCCESS
+        try:
+            settings.apply(ctx)
+            said += "; its account was made anew"
+        except OcfError as failed:
+            said += f", and its account could not be made anew: {failed.reason}"
+    raise OcfError(DEGRADED, said)
 
 
 def _apart(ctx: Context, memo: Memo) -> str | None:

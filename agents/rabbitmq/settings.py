@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hafailover.agents.ocf import ERR_CONFIGURED, ERR_GENERIC, Context, OcfError
+from hafailover.agents.ocf import ERR_GENERIC, Context, OcfError
 from hafailover.agents.rabbitmq import control
 from hafailover.agents.rabbitmq.memo import Memo
 
@@ -15,7 +15,7 @@ def wanted(ctx: Context) -> str:
             return file.read()
     except OSError as error:
         raise OcfError(
-            ERR_CONFIGURED, f"{path} cannot be read: {error.strerror}; hafailover render --install writes it"
+            ERR_GENERIC, f"{path} cannot be read: {error.strerror}; hafailover render --install writes it"
         ) from None
 
 
@@ -28,7 +28,7 @@ def stamp(ctx: Context) -> str:
         status = os.stat(path)
     except OSError as error:
         raise OcfError(
-            ERR_CONFIGURED, f"{path} cannot be read: {error.strerror}; hafailover render --install writes it"
+            ERR_GENERIC, f"{path} cannot be read: {error.strerror}; hafailover render --install writes it"
         ) from None
     return f"{status.st_mtime_ns} {status.st_size} {status.st_ino}"
 

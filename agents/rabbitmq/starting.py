@@ -179,11 +179,30 @@ class Start:
     def _join(self, plan: Course) -> bool:
         self._require_reach()
         self._clear(plan)
-        if control.forget(self._ctx, plan.peer, self._me):
-            self._ctx.event("rabbitmq.forgotten", f"{plan.peer} has forgotten the former broker of this node")
+        if self._is_remembered(plan.peer) and not self._forget(plan.peer):
+            return False
         self._disk.begin(f"{decide.JOIN} {plan.peer}")
         self._broker.begin(plan.peer)
         self._see_it_boot(lambda: False)
+        return True
+
+    def _is_remembered(self, host: str) -> bool:
+        """Whether the cluster may still know a former broker of this node."""
+        peer = self._cluster.peers().get(host)
+        known = self._me in self._cluster.record().members or (peer is not None and self._me in peer.members)
+        return known or self._disk.begun() is not None
+
+    def _forget(self, host: str) -> bool:
+        """Have it forgotten; False to try again while there is time. OcfError."""
+        try:
+            if control.forget(self._ctx, host, self._me):
+                self._ctx.event("rabbitmq.forgotten", f"{host} has forgotten the former broker of this node")
+        except OcfError as error:
+            if time.monotonic() > self._end:
+                raise
+            self._ctx.log("notice", error.reason)  # it may not have noticed yet that the former one has ended
+            time.sleep(_POLL)
+            return False
         return True
 
     def _clear(self, plan: Course) -> None:

@@ -123,6 +123,7 @@ def test_the_brokers_name_is_the_nodes(tmp_path: Path) -> None:
         (", version: new", (), "is not a version"),
         (", users: {guest: {}}", (), "is removed"),
         (", users: {hafailover: {}}", (), "health check's own"),
+        (", vhosts: [hafailover]", (), "health check's own"),
         (", users: {app: {vhosts: [x]}}", (), "unknown virtual host 'x'"),
         (", users: {app: {password: plain}}", (), "is not a reference to a file"),
         (", policies: {p: {pattern: a, vhost: x, definition: {}}}", (), "unknown virtual host 'x'"),
