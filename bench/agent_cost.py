@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """What one monitor costs: our agents and the stock ones, side by side on the nodes of a lab.
 
-Every agent looks at the same thing (the lab's database, its virtual address) with the environment that Pacemaker gives to
-a recurring monitor. The agents take turns, so that whatever else the machine does falls on all of them. Processor time is
+Every agent looks at the same thing (the lab's database, its virtual address, its broker) with the environment that Pacemaker
+gives to a recurring monitor. The agents take turns, so that whatever else the machine does falls on all of them. Processor time is
 that of the agent and of everything it starts and waits for.
 
     bin/hafailover lab up
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -53,12 +53,14 @@ class Subject(NamedTuple):
     params: dict[str, str]
     meta: dict[str, str]
     expected: int
+    more: Mapping[str, str] = {}
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """Its command line, and what Pacemaker would add to its environment."""
         environment = {"OCF_ROOT": "/usr/lib/ocf", "OCF_RESOURCE_INSTANCE": self.instance, "OCF_RA_VERSION_MAJOR": "1"}
         environment |= {f"OCF_RESKEY_{name}": value for name, value in self.params.items()}
         environment |= {f"OCF_RESKEY_CRM_meta_{name}": value for name, value in self.meta.items()}
+        environment |= self.more
         return [f"{OCF}/{self.agent.replace(':', '/')}", "monitor"], environment
 
 
@@ -83,7 +85,30 @@ def parameters(lab: Lab, node: str, resource: str) -> dict[str, str]:
 
 
 def subjects(lab: Lab, node: str, promoted: bool) -> list[Subject]:
-    """What is measured on a node: the database in its role, and where the address is, the address."""
+    """What is measured on a node, of what the lab has: database, address, broker."""
+    there = lab.exec(node, ["crm_resource", "--list-raw"], check=True).stdout.split()
+    names = {name.partition(":")[0] for name in there}
+    found = _database(lab, node, promoted) if "db" in names else []
+    return found + (_broker(lab, node) if "mq" in names else [])
+
+
+def _broker(lab: Lab, node: str) -> list[Subject]:
+    """The broker's monitor, the deep one, and the stock agent's on the same broker."""
+    ours = parameters(lab, node, "mq")
+    meta = {"timeout": "60000", "interval": "10000", "on_node": node, "clone": "0", "clone_max": "2"}
+    ours.pop("OCF_CHECK_LEVEL", None)
+    stock = {"set_policy": ""}
+    return [
+        Subject("ocf:hafailover:rabbitmq", "hafailover:rabbitmq", "mq", ours, meta, SUCCESS),
+        Subject(
+            "ocf:hafailover:rabbitmq, deep", "hafailover:rabbitmq", "mq", ours, meta, SUCCESS, {"OCF_CHECK_LEVEL": "10"}
+        ),
+        Subject("ocf:heartbeat:rabbitmq-cluster", "heartbeat:rabbitmq-cluster", "bench", stock, meta, SUCCESS),
+    ]
+
+
+def _database(lab: Lab, node: str, promoted: bool) -> list[Subject]:
+    """The database in its role, and where the address is, the address."""
     database = parameters(lab, node, "db")
     role, interval = ("Promoted", "2000") if promoted else ("Unpromoted", "3000")
     meta = {"timeout": "20000", "interval": interval, "role": role, "on_node": node, "promoted_max": "1"}
@@ -123,13 +148,18 @@ def subjects(lab: Lab, node: str, promoted: bool) -> list[Subject]:
 def measure(lab: Lab, node: str, promoted: bool, runs: int) -> list[Cost]:
     """The costs on one node. HafailoverError if an agent does not say what a healthy one would say."""
     chosen = subjects(lab, node, promoted)
+    if not chosen:
+        raise HafailoverError("the lab has no database named db and no broker named mq to measure")
     task = {"runs": runs + 1, "commands": [subject.command() for subject in chosen]}
     argv = ["/usr/bin/python3", "-c", MEASURE]
     try:
-        answer = lab.exec(node, argv, timeout=60 + 2 * runs, input=json.dumps(task), check=True)
+        answer = lab.exec(node, argv, timeout=60 + 30 * runs, input=json.dumps(task), check=True)
     finally:
         # ocf:heartbeat:mysql gives its resource, which the cluster does not have, a score in each monitor.
         lab.exec(node, ["crm_attribute", "-N", node, "-l", "reboot", "-n", "master-bench", "-D"])
+        # And ocf:heartbeat:rabbitmq-cluster notes the name of the broker.
+        lab.exec(node, ["crm_attribute", "-N", node, "-l", "reboot", "-n", "rmq-node-attr-bench", "-D"])
+        lab.exec(node, ["crm_attribute", "-N", node, "-l", "forever", "-n", "rmq-node-attr-last-known-bench", "-D"])
     costs = []
     for subject, results in zip(chosen, json.loads(answer.stdout)):
         odd = {code for _, _, code in results} - {subject.expected}
@@ -142,9 +172,9 @@ def measure(lab: Lab, node: str, promoted: bool, runs: int) -> list[Cost]:
 
 
 def primary(lab: Lab) -> str:
-    """The node that the address is on, which is the promoted one."""
-    answer = lab.exec(lab.cluster_nodes[0], ["crm_resource", "-W", "-r", "vip", "-Q"], check=True).stdout
-    return answer.split()[-1]
+    """The node that the address is on, which is the promoted one; an empty text if the lab has no address."""
+    answer = lab.exec(lab.cluster_nodes[0], ["crm_resource", "-W", "-r", "vip", "-Q"]).stdout
+    return answer.split()[-1] if answer.strip() else ""
 
 
 def table(costs: Sequence[Cost]) -> str:

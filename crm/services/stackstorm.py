@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hafailover.agents.st2 import agent
 from hafailover.agents.st2.names import ACTIVE, SINGLETON, Wanted, base
-from hafailover.crm import model
-from hafailover.crm.files import RenderedFile
+from hafailover.crm import model, st2_conf
+from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.model import Primitive
 from hafailover.crm.schema import (
     Problem,
@@ -113,6 +113,7 @@ class StackStorm(ServiceType):
             yield Problem(("deep_check", "interval"), "is shorter than 30s: every check is an execution in the history")
         if deep and milliseconds(deep["timeout"]) < 1000:
             yield Problem(("deep_check", "timeout"), "is shorter than 1s")
+        yield from st2_conf.problems(service, topology)
 
     def claims(self, service: Service) -> Iterator[tuple[str, str]]:
         """A unit belongs to one service."""
@@ -178,6 +179,10 @@ class StackStorm(ServiceType):
             return []
         key = read(_key(service)).decode("utf-8", "strict")
         return [RenderedFile(_credentials_path(service), f"[st2]\napi_key={key}\n".encode(), 0o600, secret=True)]
+
+    def edits(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[FileEdit]:
+        """Where broker, database and coordination are, in st2.conf."""
+        return st2_conf.edits(service, topology, node, read)
 
 
 def _units(service: Service) -> str:

@@ -138,5 +138,7 @@ FAULTS: Mapping[str, Fault] = {
     "kill-broker": Fault("The message broker of a node is killed", _kill_broker),
     "hang-content": Fault("A node's content hangs while the cluster has to leave the node", _hang_content),
     "move-database": Fault("The database's primary is moved, as planned", _move_database, each_node=False),
-    "stop-all": Fault("The cluster is stopped on all nodes and started in the reverse order", _stop_all, each_node=False),
+    "stop-all": Fault(
+        "The cluster is stopped on all nodes and started in the reverse order", _stop_all, each_node=False
+    ),
 }

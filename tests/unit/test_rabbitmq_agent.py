@@ -1,0 +1,120 @@
+"""What the agent's monitor costs to import, and the data directory's states, with files alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hafailover.agents.ocf import OcfError
+from hafailover.agents.rabbitmq import credentials, decide
+from hafailover.agents.rabbitmq.disk import Disk
+from hafailover.agents.rabbitmq.memo import Memo
+from hafailover.crm.install import AGENTS_DIR, install
+from test_ocf_agents import HEAVY, imported
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Disk:
+    (tmp_path / "mnesia").mkdir()
+    params = {"data": str(tmp_path / "mnesia"), "user": "root"}
+    context: Any = SimpleNamespace(node="mq1", instance="mq", params=params)
+    return Disk(context)
+
+
+def holding(disk: Disk, *members: str) -> None:
+    os.makedirs(disk.path)
+    names = ",".join(f"rabbit@{name}" for name in members)
+    Path(disk.path, "cluster_nodes.config").write_text(f"{{[{names}],[{names}]}}.\n")
+    Path(disk.path, "nodes_running_at_shutdown").write_text(f"[{names}].\n")
+
+
+def test_a_blank_directory(disk: Disk) -> None:
+    assert disk.holds("mq1").kind == decide.NOTHING
+    os.makedirs(disk.path)
+    assert disk.holds("mq1").kind == decide.NOTHING
+
+
+def test_a_member(disk: Disk) -> None:
+    holding(disk, "mq1", "mq2")
+    assert disk.holds("mq1") == decide.Here(decide.KEPT, frozenset({"mq1", "mq2"}))
+    disk.begin("join mq2")
+    assert disk.holds("mq1").kind == decide.KEPT, "the schema was merged: it counts"
+
+
+def test_a_broker_of_its_own_is_looked_at_once(disk: Disk) -> None:
+    holding(disk, "mq1")
+    assert disk.holds("mq1").kind == decide.ALONE
+    disk.saw(decide.FRESH)
+    assert disk.holds("mq1").kind == decide.FRESH
+    disk.saw(decide.KEPT)
+    assert disk.holds("mq1").kind == decide.KEPT
+
+
+def test_what_an_interrupted_beginning_left(disk: Disk) -> None:
+    disk.begin(decide.FOUND)
+    assert disk.holds("mq1").kind == decide.NOTHING
+    holding(disk, "mq1")
+    assert disk.holds("mq1").kind == decide.HALF
+    disk.remove_half()
+    assert disk.is_blank()
+    disk.finish()
+    disk.finish()
+    assert disk.begun() is None
+
+
+def test_what_is_put_aside_is_kept(disk: Disk) -> None:
+    holding(disk, "mq1")
+    Path(f"{disk.path}-feature_flags").write_text("x")
+    place = disk.set_aside()
+    assert Path(place, "cluster_nodes.config").exists()
+    assert disk.is_blank()
+    assert not Path(f"{disk.path}-feature_flags").exists()
+
+
+def test_force_is_a_file(disk: Disk) -> None:
+    holding(disk, "mq1")
+    disk.force()
+    assert Path(disk.path, "force_load").exists()
+
+
+def test_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hafailover.agents.rabbitmq.memo.RUN_DIR", str(tmp_path))
+    memo = Memo("mq")
+    assert memo.read("idle") is None
+    assert memo.since("idle") == 0.0
+    assert memo.since("idle") >= 0.0
+    memo.write("idle", "why")
+    assert memo.read("idle") == "why"
+    assert memo.clear("idle", "unwell")
+    assert not memo.clear("idle")
+
+
+def test_credentials_that_lack_something(tmp_path: Path) -> None:
+    file = tmp_path / "mq.cred"
+    file.write_text("user=a\npassword=b=c\n")
+    context: Any = SimpleNamespace(params={"credentials": str(file)})
+    with pytest.raises(OcfError, match="lacks vhost, cookie"):
+        credentials.read(context)
+    file.write_text("user=a\npassword=b=c\nvhost=v\ncookie=0\n")
+    assert credentials.read(context)["password"] == "b=c"
+
+
+def test_the_monitor_imports_little(tmp_path: Path) -> None:
+    install(tmp_path)
+    environ = {
+        "PATH": os.environ["PATH"],
+        "OCF_RESOURCE_INSTANCE": "mq",
+        "OCF_RESKEY_nodes": f"{os.uname().nodename}:127.0.0.1",
+        "OCF_RESKEY_credentials": str(tmp_path / "mq.cred"),
+        "OCF_RESKEY_definitions": str(tmp_path / "none"),
+        "OCF_RESKEY_CRM_meta_interval": "10000",
+    }
+    (tmp_path / "mq.cred").write_text("user=a\npassword=b\nvhost=v\ncookie=0\n")
+    argv = ["/usr/bin/python3", "-IS", "-X", "importtime", str(tmp_path / AGENTS_DIR / "rabbitmq"), "monitor"]
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert not set(HEAVY) & imported(done.stderr)
