@@ -1,4 +1,4 @@
-"""Meta-data of an agent: XML that satisfies the OCF 1.1 schema and, without reloadable parameters, the older DTD of ocf-tester."""
+"""Meta-data of an agent: XML that satisfies the OCF 1.1 schema, and the older DTD of ocf-tester but for reload-agent."""
 
 from __future__ import annotations
 

@@ -68,12 +68,23 @@ def params(lab: Lab, resource: str) -> list[str]:
 @each
 def test_metadata_satisfies_every_schema(lab: Lab, name: str) -> None:
     agent = f"/{AGENTS_DIR}/{name}"
-    script = f"{agent} meta-data >/tmp/{name}.xml && xmllint --noout"
-    schemas = [f"--relaxng {OCF_1_1}", f"--relaxng {STOCK}"]
-    # The DTD is older than OCF 1.1 and knows no reload-agent; its "reload" would reload every parameter that is not unique.
-    schemas += [] if AGENTS[name].reloads else [f"--dtdvalid {DTD}"]
-    for schema in schemas:
-        run(lab, "db1", "sh", "-c", f"{script} {schema} /tmp/{name}.xml")
+    run(
+        lab,
+        "db1",
+        "sh",
+        "-c",
+        f"{agent} meta-data >/tmp/{name}.xml && xmllint --noout --relaxng {OCF_1_1} /tmp/{name}.xml",
+    )
+    # The others are older than OCF 1.1 and know no reload-agent; their "reload" would reload every parameter that is not unique.
+    run(
+        lab,
+        "db1",
+        "sh",
+        "-c",
+        f"sed -e 's/ reloadable=\"1\"//' -e '/name=\"reload-agent\"/d' /tmp/{name}.xml >/tmp/{name}.old.xml",
+    )
+    for schema in (f"--relaxng {STOCK}", f"--dtdvalid {DTD}"):
+        run(lab, "db1", "sh", "-c", f"xmllint --noout {schema} /tmp/{name}.old.xml")
 
 
 @each
@@ -143,5 +154,8 @@ def test_ocf_tester_passes_the_database(lab: Lab) -> None:
     words = params(lab, "db")
     run(lab, node, "crm", "--wait", "resource", "stop", "db-clone")
     wait_until(lambda: where(lab, "db") == "")
-    said = run(lab, node, "ocf-tester", "-n", "db", *words, f"/{AGENTS_DIR}/mariadb", timeout=300)
-    assert f"/{AGENTS_DIR}/mariadb passed all tests" in said
+    said = run(lab, node, "ocf-tester", "-n", "db", *words, f"/{AGENTS_DIR}/mariadb", rc=1, timeout=300)
+    # Its DTD is older than what the agent needs to be reloaded; nothing else is wrong.
+    assert f"/{AGENTS_DIR}/mariadb failed 1 tests" in said
+    faults = [line for line in said.splitlines() if "validity error" in line]
+    assert faults and all("attribute reloadable" in line or 'Value "reload-agent"' in line for line in faults)
