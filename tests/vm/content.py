@@ -45,6 +45,7 @@ def serve(machine: Machine, *, grace: int, export: str = "", state: bool = True)
         mkdir -p {DISK} /etc/nfs.conf.d
         mountpoint -q {DISK} || mount {_DEVICE} {DISK}
         printf '[nfsd]\\ngrace-time={grace}\\nlease-time={grace}\\nthreads=4\\n' >/etc/nfs.conf.d/test.conf
+        mkdir -p /var/lib/nfs/nfsdcld
         {f"mountpoint -q /var/lib/nfs/nfsdcld || mount --bind {DISK}/nfsdcld /var/lib/nfs/nfsdcld" if state else ":"}
         systemctl start nfs-server
         exportfs -o {options} 10.77.0.0/24:{SERVED}
