@@ -1,7 +1,8 @@
 """Two virtual machines with Debian's kernel, a network of their own and a disk that both have.
 
 What is done to them and expected of them is in the tests; these need no more than the public names of Machine, so that other
-machines (a Vagrant lab's, say) can stand in for these. qemu emulates the processor unless HAFAILOVER_VM_ACCEL=kvm is set: everything is slow then.
+machines (a Vagrant lab's, say) can stand in for these. qemu emulates the processor, which makes everything slow, unless
+HAFAILOVER_VM_ACCEL=kvm is set.
 """
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ class Machine:
             timeout=timeout,
         )
         seconds = time.monotonic() - begun
-        return Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), seconds)
+        return Result(
+            done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), seconds
+        )
 
     def must(self, script: str, timeout: float = 120, input: bytes = b"") -> str:
         """The output of a script that has to succeed; HafailoverError with what it said."""
@@ -153,7 +156,9 @@ class Machine:
 
     def _command(self) -> list[str]:
         other = self._dir / f"{'b' if self.name == 'a' else 'a'}.net"
-        append = f"root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet systemd.hostname={self.name} vm.index={self._index}"
+        append = (
+            f"root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet systemd.hostname={self.name} vm.index={self._index}"
+        )
         mac = f"52:54:00:77:{self._index:02x}"
         return [
             "qemu-system-x86_64",
@@ -166,7 +171,10 @@ class Machine:
             *("-device", "virtio-blk-pci,drive=shared,share-rw=on,serial=shared"),
             *("-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"),
             *("-device", f"virtio-net-pci,netdev=n0,mac={mac}:00"),
-            *("-netdev", f"dgram,id=n1,local.type=unix,local.path={self._path('net')},remote.type=unix,remote.path={other}"),
+            *(
+                "-netdev",
+                f"dgram,id=n1,local.type=unix,local.path={self._path('net')},remote.type=unix,remote.path={other}",
+            ),
             *("-device", f"virtio-net-pci,netdev=n1,mac={mac}:01"),
             *("-device", "virtio-rng-pci"),
             *("-qmp", f"unix:{self._path('qmp')},server=on,wait=off"),
@@ -220,7 +228,9 @@ def require() -> None:
     """UsageError when this host cannot run the machines."""
     for tool, package in _TOOLS.items():
         if shutil.which(tool) is None:
-            raise UsageError(f"the virtual machines need the program {tool}: apt-get install --no-install-recommends {package}.")
+            raise UsageError(
+                f"the virtual machines need the program {tool}: apt-get install --no-install-recommends {package}."
+            )
 
 
 def run_copy(source: Path, target: Path) -> None:
