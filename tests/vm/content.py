@@ -35,18 +35,18 @@ def format_disk(machine: Machine) -> None:
     )
 
 
-def serve(machine: Machine, *, grace: int, export: str = "", state: bool = True) -> None:
+def serve(machine: Machine, *, grace: int, export: str = "", disk: bool = True) -> None:
     """Mount the disk and serve it at the address. ``grace`` (lease and grace time) in seconds; ``export``: more options;
-    ``state``: whether what nfsd knows of its clients lies on the disk, too, so that it moves along.
+    without ``disk`` the server's own directory at its place is served. What nfsd knows of its clients lies on the disk, too.
     """
     options = f"rw,no_root_squash,no_subtree_check,fsid=77{',' if export else ''}{export}"
     machine.must(
         f"""set -e
         mkdir -p {DISK} /etc/nfs.conf.d
-        mountpoint -q {DISK} || mount {_DEVICE} {DISK}
+        {f"mountpoint -q {DISK} || mount {_DEVICE} {DISK}" if disk else ":"}
         printf '[nfsd]\\ngrace-time={grace}\\nlease-time={grace}\\nthreads=4\\n' >/etc/nfs.conf.d/test.conf
         mkdir -p /var/lib/nfs/nfsdcld
-        {f"mountpoint -q /var/lib/nfs/nfsdcld || mount --bind {DISK}/nfsdcld /var/lib/nfs/nfsdcld" if state else ":"}
+        {f"mountpoint -q /var/lib/nfs/nfsdcld || mount --bind {DISK}/nfsdcld /var/lib/nfs/nfsdcld" if disk else ":"}
         systemctl start nfs-server
         exportfs -o {options} 10.77.0.0/24:{SERVED}
         """
