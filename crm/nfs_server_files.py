@@ -38,6 +38,8 @@ def kernel_options(service: Service, export: Mapping[str, Any]) -> str:
     words = ["ro" if export["read_only"] else "rw", "sync", "no_subtree_check", _SQUASH[options["squash"]]]
     if options["squash"] != "none":
         words += [f"anonuid={options['anon_uid']}", f"anongid={options['anon_gid']}"]
+    # Without it, and with the disk not mounted, the same fsid stands for the directory below the mount point: clients write there.
+    words.append(f"mountpoint={options['disk']['mount']}")
     return ",".join(words)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hafailover.agents.nfsmount.mounts import Mount
     from hafailover.agents.nfsmount.wanted import Wanted
 
-_STALE_LOOKS = 3  # a second apart: while a server takes over, its exports may come after its address
+_LOOKS = 3  # a second apart: while a server takes over, its exports may come after its address
 _FSTAB = "/etc/fstab"
 
 
@@ -47,8 +47,8 @@ def monitor(ctx: Context) -> int:
 def _asked(ctx: Context, want: Wanted, mount: Mount) -> int:
     """What a probe of the mount comes to."""
     outcome = _look(ctx, mount)
-    for _ in range(_STALE_LOOKS - 1):
-        if not decide.is_stale(outcome.error) or ctx.deadline.bound(60) < ctx.params["patience"] + 2:
+    for _ in range(_LOOKS - 1):
+        if not decide.may_pass(outcome.error) or ctx.deadline.bound(60) < ctx.params["patience"] + 2:
             break
         time.sleep(1)
         outcome = _look(ctx, mount)

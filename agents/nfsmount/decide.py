@@ -77,9 +77,12 @@ def failure(directory: str, number: int, words: str) -> str:
     return f"{directory}: {_MEANING.get(number, words)}"
 
 
-def is_stale(number: int) -> bool:
-    """Whether the error may be one that passes: while a server takes over, its exports may come after its address."""
-    return number == _ESTALE
+def may_pass(number: int) -> bool:
+    """Whether the error may be one that passes: while a server takes over, its exports may come after its address.
+
+    The kernel's server refuses access to what it does not export at the moment, a stale handle is what Ganesha says.
+    """
+    return number in (_ESTALE, _EACCES)
 
 
 def hung(want: Wanted, silent: float, ride_through: float) -> tuple[bool, str]:

@@ -62,7 +62,8 @@ def remote(ctx: Context, want: Wanted) -> None:
         if result.timed_out:
             raise OcfError(
                 ERR_GENERIC,
-                f"cannot mount {want.source}: no answer within {left:.0f} s; does its server run, is its address up?",
+                f"cannot mount {want.source}: no answer within {time.monotonic() - begun:.0f} s"
+                f"{f' (before: {said})' if said else ''}; does its server run, is its address up?",
             )
         said = " ".join((result.err or result.out).split()) or f"mount ended with exit code {result.rc}"
         code = final(said)

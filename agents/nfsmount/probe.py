@@ -70,6 +70,9 @@ def look(resource: str, mount: Mount, level: int, patience: float, node: str = "
 def _touch(point: str, level: int, node: str) -> str:
     """Runs in the child."""
     os.statvfs(point)
+    # With a fixed fsid the handle of an export stands for whatever is at its path, also for the server's own disk when the
+    # shared one is not mounted there; statvfs is content with that, the attributes show that it is another directory.
+    os.stat(point)
     if level >= READ:
         os.listdir(point)
     if level >= WRITE:

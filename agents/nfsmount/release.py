@@ -11,12 +11,14 @@ import os
 import time
 
 from hafailover.agents.nfsmount import child, mounts, users
+from hafailover.agents.nfsmount.wanted import NFS
 from hafailover.agents.ocf import Context
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Sequence
 
     from hafailover.agents.nfsmount.mounts import Mount
     from hafailover.agents.nfsmount.users import User
@@ -24,28 +26,32 @@ else:
     import _signal as signal
 
 _FORCE, _DETACH, _NOFOLLOW = 1, 2, 8
-_EINVAL, _EBUSY = 22, 16
-_SCAN = 5.0  # seconds for a look at all processes
+_EBUSY = 16
 _POLL = 0.2
-_FULL = 40.0  # seconds that the steps below take together at most, when the action has that long
 
 
 class Patience(NamedTuple):
-    """Seconds for each step."""
+    """Seconds for each step; ``scan`` is one look at all processes."""
 
     term: float
     kill: float
     plain: float
     force: float
     detach: float
+    scan: float
+
+    @property
+    def all(self) -> float:
+        """Seconds for the whole way: an attempt before the users are ended and one after it, and three looks."""
+        return self.term + self.kill + 2 * self.plain + self.force + self.detach + 3 * self.scan
 
 
-_PATIENCE = Patience(term=10.0, kill=5.0, plain=10.0, force=5.0, detach=5.0)
+_PATIENCE = Patience(term=10.0, kill=5.0, plain=5.0, force=10.0, detach=5.0, scan=3.0)
 
 
 def patience(remaining: float) -> Patience:
-    """How long each step may take when the action has ``remaining`` seconds: two thirds of these for all of them."""
-    share = min(1.0, max(remaining, 1.0) * 2 / 3 / _FULL)
+    """How long each step may take when the action has ``remaining`` seconds: three quarters of these for all of them."""
+    share = min(1.0, max(remaining, 1.0) * 3 / 4 / _PATIENCE.all)
     return Patience(*(step * share for step in _PATIENCE))
 
 
@@ -67,7 +73,8 @@ def release(ctx: Context, mount: Mount, *, detach: bool) -> Released:
     held = _unmount(mount, 0, bounds.plain) if _idle(mount) else "it is in use"
     if held is None:
         return Released("unmounted", (), "")
-    who = users.find(mount.point, _SCAN)
+    who = users.find(mount.point, bounds.scan)
+    blocked = _blocked(mount, who, bounds.scan)
     if who:
         ctx.log("warning", f"{mount.point} cannot be unmounted yet; ending what uses it: {listed(who)}")
         who = _end(mount, who, signal.SIGTERM, bounds.term)
@@ -77,13 +84,11 @@ def release(ctx: Context, mount: Mount, *, detach: bool) -> Released:
     held = _unmount(mount, 0, bounds.plain)
     if held is None:
         return Released("unmounted", (), "")
-    ctx.log("warning", f"{mount.point}: {held}; forcing it")
-    held = _unmount(
-        mount, _FORCE, bounds.force
-    )  # makes requests to a dead server fail, so that who hangs in one can die
-    who = _end(mount, who or users.find(mount.point, _SCAN), signal.SIGKILL, bounds.kill)
-    if held is not None:
-        held = _unmount(mount, _FORCE, bounds.force)
+    # In NFS at both looks, and with no file of another mount to wait for: it hangs in this one, or in one with the same fate.
+    blocked = [user for user in _blocked(mount, who, bounds.scan) if user in blocked]
+    hint = f", and these hang in it: {listed(blocked)}" if blocked else ""
+    ctx.log("warning", f"{mount.point}: {held}{hint}; forcing it")
+    held, who = _force(mount, [*who, *blocked], bounds.force)
     if held is None:
         return Released("forced", tuple(who), "")
     if not detach:
@@ -91,6 +96,37 @@ def release(ctx: Context, mount: Mount, *, detach: bool) -> Released:
     ctx.log("warning", f"{mount.point}: {held}; detaching it from the tree of directories")
     held = _unmount(mount, _DETACH, bounds.detach)
     return Released("detached", tuple(who), "") if held is None else Released("", tuple(who), held)
+
+
+def one_server(mount: Mount, table: Sequence[Mount]) -> bool:
+    """Whether all NFS on this node is from the server of ``mount``, so that who waits in NFS waits for that server."""
+    server = mount.source.rpartition(":")[0]
+    return mount.fstype in NFS and all(
+        other.source.rpartition(":")[0] == server for other in table if other.fstype in NFS
+    )
+
+
+def _blocked(mount: Mount, known: list[User], seconds: float) -> list[User]:
+    """The processes that hang in NFS, if all NFS is from the server of ``mount``, without those that are known by their files."""
+    if not one_server(mount, mounts.read()):
+        return []
+    pids = [user.pid for user in known]
+    return [user for user in users.waiting(seconds) if user.pid not in pids]
+
+
+def _force(mount: Mount, who: list[User], seconds: float) -> tuple[str | None, list[User]]:
+    """Unmount by force for ``seconds``; None when it is gone, else why not, and who of ``who`` is still there.
+
+    Forcing makes the requests fail that wait for the server at this moment. A process that is to end has more of them, one after
+    the other: what it wrote, then what closes its files.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        held = _unmount(mount, _FORCE, max(0.5, until - time.monotonic()))
+        who = _end(mount, who, signal.SIGKILL, 0.0)
+        if held is None or time.monotonic() > until:
+            return held, who
+        time.sleep(_POLL)
 
 
 def listed(who: list[User] | tuple[User, ...]) -> str:

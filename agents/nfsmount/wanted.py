@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hafailover.agents.nfsmount.mounts import Mount
 
-_NFS = ("nfs", "nfs4")
+NFS = ("nfs", "nfs4")
 # Reconnecting after 5 s without an answer, not after a minute: the address comes back on another machine, which knows
 # nothing of the old connection. A request is never given up.
 NFS_OPTIONS = "hard,timeo=50,retrans=2,noatime"
@@ -41,7 +41,7 @@ def wanted(params: Mapping[str, Any]) -> Wanted:
     fstype = params["fstype"]
     options = params["options"]
     if options is None:
-        options = NFS_OPTIONS if fstype in _NFS else ""
+        options = NFS_OPTIONS if fstype in NFS else ""
     serves = (params["serves"] or "").rstrip("/")
     return Wanted(
         normal(params["directory"]),
@@ -74,8 +74,8 @@ def is_remote(want: Wanted, mount: Mount) -> bool:
 
 
 def _same_type(asked: str, found: str) -> bool:
-    if asked in _NFS:
-        return found in _NFS
+    if asked in NFS:
+        return found in NFS
     return found in (asked, f"fuse.{asked}", "fuse" if asked.startswith("fuse") else asked)
 
 
@@ -97,7 +97,7 @@ def holder(want: Wanted, table: Sequence[Mount]) -> Mount | None:
 
 def is_bind(want: Wanted, mount: Mount, table: Sequence[Mount]) -> bool:
     """Whether ``mount`` is a bind mount of what this node serves, also when the disk's own mount is gone already."""
-    if not want.serves or mount.fstype in _NFS or mount.fstype.startswith("fuse"):
+    if not want.serves or mount.fstype in NFS or mount.fstype.startswith("fuse"):
         return False
     inside = "/" + want.serves[len(want.disk) :].strip("/")
     disk = holder(want, table)

@@ -101,7 +101,7 @@ def test_the_server_is_the_same_to_its_clients_wherever_it_runs():
     assert "nfsv4_only=true" in server
     export = one(CONTENT, "primitive content-packs")
     assert "directory=/srv/st2/packs clientspec=10.77.0.0/24 fsid=7" in export
-    assert "rw,sync,no_subtree_check,root_squash,anonuid=0,anongid=0" in export
+    assert "rw,sync,no_subtree_check,root_squash,anonuid=0,anongid=0,mountpoint=/srv/st2" in export
     assert "wait_for_leasetime_on_stop=false" in export
 
 
