@@ -71,12 +71,13 @@ def _look(ctx: Context, mount: Mount) -> probe.Outcome:
 
 
 def _back(ctx: Context, want: Wanted, silent: float) -> None:
-    """Record that a mount which hung answers again."""
-    from hafailover.agents import generation
+    """Record that a mount which hung answers again.
 
+    Its users are not told to begin anew: it is the same mount, and whoever waited in it has gone on. That is what riding
+    through is for; who was too long without its broker or database meanwhile is seen by its own agent.
+    """
     why = f"{want.directory} answers again after {silent:.0f} s"
     ctx.event("nfsmount.back", why, seconds=round(silent, 1), source=want.source)
-    generation.mark(ctx.instance, why)
     probe.forget(ctx.instance)  # last: if this action is killed, the next one tells it again
 
 
