@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # What a node's data directory holds.
 NOTHING = "nothing"
 HALF = "half"  # what an interrupted founding or joining left: it was never part of a cluster
-FRESH = "fresh"  # a broker of its own that has been looked at: only what the package's first start makes
+FRESH = "fresh"  # it was seen to hold nothing that counts: what the package's first start makes, say
 ALONE = "alone"  # a broker of its own that nobody has looked at yet
 KEPT = "kept"  # a member of a cluster, or a broker of its own with something in it
 
@@ -33,10 +33,13 @@ REFUSE = "refuse"  # nothing, until a person has decided
 
 
 class Here(NamedTuple):
-    """What this node's data directory holds, and of which nodes the cluster in it consists."""
+    """What this node's data directory holds, of which nodes the cluster in it consists, and what was begun here and not finished
+    ("found", "join" or "").
+    """
 
     kind: str
     members: frozenset[str] = frozenset()
+    begun: str = ""
 
 
 class Record(NamedTuple):
@@ -75,11 +78,20 @@ def course(me: str, here: Here, record: Record, peers: Mapping[str, Peer], allow
     """What a start may do on ``me``; ``allowed`` is what a person has said may be done here ("join", "force-boot", "found" or "")."""
     if record.members and not record.founder:
         record = Record(min(record.members), record.members)  # an older copy of half the record: somebody did found it
-    if here.kind == HALF and me in record.members:
+    if here.kind == HALF and here.begun == FOUND and me in record.members:
         here = Here(KEPT, here.members)  # it was recorded: from then on it counts
+    if here.kind == KEPT and here.begun == JOIN and not _taken_in(me, peers):
+        # Its own half of the joining was written, that of the cluster was not: it was never a member.
+        return _without_data(me, Here(FRESH, here.members), record, peers, allowed)
     if here.kind in (KEPT, ALONE):
         return _with_data(me, here, record, peers, allowed)
     return _without_data(me, here, record, peers, allowed)
+
+
+def _taken_in(me: str, peers: Mapping[str, Peer]) -> bool:
+    """Whether the others count this node as a member: those that run, or if nobody does, one of those that were asked."""
+    running = [peer for peer in peers.values() if peer.state == RUNNING]
+    return any(me in peer.members for peer in running or peers.values())
 
 
 def _with_data(me: str, here: Here, record: Record, peers: Mapping[str, Peer], allowed: str) -> Course:

@@ -28,13 +28,13 @@ class Disk:
 
     def holds(self, me: str) -> Here:
         """What is in it. OSError."""
-        members = self.members()
+        members, begun = self.members(), (self.begun() or "").partition(" ")[0]
         if self.is_blank():
-            return Here(decide.NOTHING)
+            return Here(decide.NOTHING, begun=begun)
         if members - {me}:
-            return Here(decide.KEPT, members)
-        if self.begun() is not None:
-            return Here(decide.HALF, members)
+            return Here(decide.KEPT, members, begun)
+        if begun:
+            return Here(decide.HALF, members, begun)
         try:
             with open(self._seen) as file:
                 return Here(decide.FRESH if file.read() == decide.FRESH else decide.KEPT, members | {me})

@@ -160,17 +160,21 @@ def _apart(ctx: Context, memo: Memo) -> str | None:
     mine = seen(ctx, disk, memo)
     cluster.tell_change(mine)
     if not mine.members - mine.view:
-        if memo.clear("apart"):
+        memo.clear("apart")
+        if memo.clear("partition"):
             generation.mark(ctx.instance, "a partition of the brokers has ended")
             ctx.event("rabbitmq.healed", "all members see one another again")
         return None
     peers = cluster.peers()
     names = ", ".join(decide.apart(ctx.node, mine.view, peers))
     if not names:
-        memo.clear("apart")  # they are simply not running
+        memo.clear("apart", "partition")  # they are simply not running
         return None
     lasted = memo.since("apart")
     if not lasted:
+        return None  # one that has just ended, or died, has not told so yet
+    if memo.read("partition") is None:
+        memo.write("partition", names)
         ctx.event(
             "rabbitmq.partition", f"the broker on {names} runs, and this one does not see it", level="warning", of=names
         )

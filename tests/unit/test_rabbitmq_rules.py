@@ -11,7 +11,7 @@ from hafailover.agents.rabbitmq.decide import Course, Here, Peer, Record, course
 from hafailover.agents.rabbitmq.nodes import addresses, hear, in_term, told
 
 BLANK = Peer(decide.BLANK)
-NOTHING, HALF = Here(decide.NOTHING), Here(decide.HALF, frozenset({"a"}))
+NOTHING, HALF = Here(decide.NOTHING), Here(decide.HALF, frozenset({"a"}), decide.FOUND)
 
 
 def here(kind: str, *members: str) -> Here:
@@ -45,6 +45,17 @@ def test_an_interrupted_founding_is_begun_anew_by_the_founder_alone() -> None:
     assert what("a", HALF, record("a"), {"b": BLANK}) == decide.FOUND
     assert what("b", NOTHING, record("a"), {"a": BLANK}) == decide.WAIT
     assert what("a", HALF, record("a", "a"), {"b": BLANK}) == decide.BOOT
+
+
+def test_an_interrupted_joining_counts_only_if_the_cluster_has_taken_it_in() -> None:
+    known, merged = record("a", "a", "b"), Here(decide.KEPT, frozenset("ab"), decide.JOIN)
+    half = Here(decide.HALF, frozenset("b"), decide.JOIN)
+    assert what("b", half, known, {"a": peer(decide.RUNNING, "a")}) == decide.JOIN
+    plan = course("b", merged, known, {"a": peer(decide.RUNNING, "a")})
+    assert (plan.what, plan.aside) == (decide.JOIN, True)
+    assert what("b", merged, known, {"a": peer(decide.STOPPED, "a")}) == decide.WAIT
+    for state in (decide.RUNNING, decide.WAITING, decide.STOPPED):
+        assert what("b", merged, known, {"a": peer(state, "a", "b")}) == decide.BOOT
 
 
 def test_a_member_boots() -> None:
@@ -139,7 +150,8 @@ def test_no_course_ever_removes_what_may_be_the_last_copy() -> None:
         if kind == decide.KEPT and not mine:
             continue
         peers = {"b": Peer(state, other, theirs, theirs, 1)}
-        plan = course("a", Here(kind, mine), Record(founder, listed), peers, allowed)
+        begun = decide.FOUND if kind == decide.HALF else ""
+        plan = course("a", Here(kind, mine, begun), Record(founder, listed), peers, allowed)
         seen += 1
         removes = plan.what in (decide.JOIN, decide.FOUND)
         if removes and kind in (decide.KEPT, decide.ALONE):
