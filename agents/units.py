@@ -105,7 +105,7 @@ def stop(ctx: Context, names: Sequence[str], patience: float) -> list[str]:
     left = _await_death(ctx, names, min(patience, ctx.deadline.remaining() - 3 * _POLL))
     if not left:
         return []
-    ctx.log("warning", f"{', '.join(left)}: not stopped within {patience:g} s; killing")
+    ctx.log("warning", f"{', '.join(left)}: not stopped within {patience:.0f} s; killing")
     ctx.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", "--", *left], timeout=_ASK)
     alive = _await_death(ctx, left, ctx.deadline.remaining() - 3 * _POLL)
     if alive:

@@ -21,26 +21,34 @@ UNCONNECTED = 3  # monitors in a row without a live broker: a worker that retrie
 
 
 def death(name: str, state: State, timers_disabled: bool) -> str | None:
-    """Why a unit that has no process counts as dead; None if that is as it should be.
+    """What has become of a unit that has no process ("died (signal)"); None if that is as it should be.
 
     st2timersengine ends with success when its configuration disables it.
     """
     if base(name) == "st2timersengine" and timers_disabled and state.result == "success":
         return None
     if state.active == "failed":
-        return f"{name} died ({state.result})"
-    return f"{name} ended although nobody stopped it here" if state.result == "success" else f"{name} ended"
+        return f"died ({state.result})"
+    return "ended although the cluster did not stop it"
 
 
-def hung(name: str, silent: int, stopped: int, unconnected: int) -> str | None:
-    """Why a unit whose process lives counts as hung; each number is monitors in a row."""
+def hung(silent: int, stopped: int, unconnected: int) -> str | None:
+    """How a unit whose process lives shows that it hangs, or None; each number is monitors in a row."""
     if silent >= SILENT:
-        return f"{name} has not answered by HTTP in {silent} monitors"
+        return f"has not answered by HTTP in {silent} monitors"
     if stopped >= STOPPED:
-        return f"the process of {name} is stopped (state T)"
+        return "is stopped by a signal (state T)"
     if unconnected >= UNCONNECTED:
-        return f"{name} has had no connection to a broker that works in {unconnected} monitors, although there is one"
+        return f"has had no connection to a broker that works in {unconnected} monitors, although there is one"
     return None
+
+
+def together(wrong: Mapping[str, str]) -> str:
+    """What is wrong with each unit, as one sentence for all that have the same."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in wrong.items():
+        by_reason.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)} {reason}" for reason, names in by_reason.items())
 
 
 def unconnected(remotes: Iterable[Broker], before: bool, works: Mapping[Broker, bool]) -> bool | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _POLL = 0.2
 _ASK = 10.0
 _SETTLED = 2.0  # seconds that each unit has to live: with a bad configuration they end soon after their start
+_LEAST = 1.0  # seconds that an API has at least to answer
 _TO_KILL = 10.0  # seconds kept for killing what did not end, and for saying so
 _GRACE = 10.0  # seconds that systemd waits longer than the drain before it kills by itself
 _SHORT = 30  # seconds in which units end that have nothing to finish
@@ -107,11 +108,8 @@ def _await_answers(ctx: Context, found: Units, timers_disabled: bool, begun: flo
     while True:
         states = dict(zip(found.names, units.state(ctx, installed.services(found.names)).values()))
         _refuse_dead(ctx, states, timers_disabled, begun)
-        wrong = {
-            name: reason
-            for name, reason in web.ask(questions, min(ctx.params["patience"], _left(ctx))).items()
-            if reason
-        }
+        answers = web.ask(questions, max(_LEAST, min(ctx.params["patience"], _left(ctx))))
+        wrong = {name: reason for name, reason in answers.items() if reason}
         if not wrong and time.monotonic() >= settled:
             return
         if _left(ctx) <= 0:
@@ -133,7 +131,7 @@ def _refuse_dead(ctx: Context, states: dict[str, State], timers_disabled: bool, 
     for name, state in states.items():
         reason = decide.death(name, state, timers_disabled) if state.dead else None
         if reason:
-            raise OcfError(ERR_GENERIC, f"{reason}: {units.last_line(ctx, f'{name}.service', begun)}")
+            raise OcfError(ERR_GENERIC, f"{name} {reason}: {units.last_line(ctx, f'{name}.service', begun)}")
 
 
 def stop(ctx: Context) -> list[str]:

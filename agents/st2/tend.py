@@ -80,7 +80,7 @@ class Round:
         self._count_silence(alive)
         self._count_stopped(alive)
         self._count_unconnected(alive)
-        hung = {unit.name: decide.hung(unit.name, unit.silent, unit.stopped, unit.unconnected) for unit in alive}
+        hung = {unit.name: decide.hung(unit.silent, unit.stopped, unit.unconnected) for unit in alive}
         wrong = {**dict(dead), **{name: reason for name, reason in hung.items() if reason}}
         if wrong:
             self._repair(wrong)
@@ -185,11 +185,14 @@ class Round:
     def _repair(self, wrong: dict[str, str]) -> None:
         """Restart what is wrong, or say why not. OcfError ERR_GENERIC when restarts have not helped."""
         ctx = self.ctx
-        reasons = [
-            f"{reason}: {units.last_line(ctx, f'{name}.service')}" if not self.kept.units[name].pid else reason
-            for name, reason in wrong.items()
-        ]
-        said = "; ".join(reasons)
+        said = decide.together(
+            {
+                name: f"{reason}: {units.last_line(ctx, f'{name}.service')}"
+                if not self.kept.units[name].pid
+                else reason
+                for name, reason in wrong.items()
+            }
+        )
         unmanaged = self.unmanaged()
         if unmanaged:
             raise OcfError(DEGRADED, f"{said}; {unmanaged}")

@@ -153,7 +153,7 @@ def test_a_disabled_timer_engine_is_left_alone(node: Node, tmp_path: Path) -> No
     for _ in range(3):
         assert monitor(node, units="singleton", config=str(conf)) == SUCCESS
     conf.write_text("")
-    assert "st2timersengine ended although nobody stopped it" in fails(node, DEGRADED, config=str(conf))
+    assert "st2timersengine ended although the cluster did not stop it" in fails(node, DEGRADED, config=str(conf))
 
 
 def test_who_restarted_it_otherwise_is_noticed(node: Node) -> None:

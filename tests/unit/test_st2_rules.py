@@ -114,7 +114,7 @@ def test_a_disabled_timer_engine_has_not_died() -> None:
 
 
 def test_a_death_says_of_what() -> None:
-    assert decide.death("st2api", state("failed", "signal"), timers_disabled=False) == "st2api died (signal)"
+    assert decide.death("st2api", state("failed", "signal"), timers_disabled=False) == "died (signal)"
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,13 @@ def test_a_death_says_of_what() -> None:
     [(0, 0, 0, ""), (1, 1, 2, ""), (2, 0, 0, "HTTP"), (0, 2, 0, "state T"), (0, 0, 3, "broker")],
 )
 def test_a_hang_shows_in_several_monitors(silent: int, stopped: int, unconnected: int, hung: str) -> None:
-    reason = decide.hung("st2api", silent, stopped, unconnected)
+    reason = decide.hung(silent, stopped, unconnected)
     assert (hung in reason) if reason else not hung
+
+
+def test_what_many_have_is_said_once() -> None:
+    wrong = {"st2api": "died (signal)", "st2auth": "ended", "st2stream": "died (signal)"}
+    assert decide.together(wrong) == "st2api, st2stream died (signal); st2auth ended"
 
 
 ONE, TWO, OTHER = ("10.0.0.1", 5672), ("10.0.0.2", 5672), ("10.0.0.9", 5672)
