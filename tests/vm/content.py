@@ -35,9 +35,10 @@ def format_disk(machine: Machine) -> None:
     )
 
 
-def serve(machine: Machine, *, grace: int, export: str = "", disk: bool = True) -> None:
+def serve(machine: Machine, *, grace: int, export: str = "", disk: bool = True, scope: str = "content") -> None:
     """Mount the disk and serve it at the address. ``grace`` (lease and grace time) in seconds; ``export``: more options;
     without ``disk`` the server's own directory at its place is served. What nfsd knows of its clients lies on the disk, too.
+    ``scope`` is the server scope; a client reclaims nothing from a server with another one.
     """
     options = f"rw,no_root_squash,no_subtree_check,fsid=77{',' if export else ''}{export}"
     machine.must(
@@ -45,7 +46,10 @@ def serve(machine: Machine, *, grace: int, export: str = "", disk: bool = True) 
         mkdir -p {DISK} /etc/nfs.conf.d
         {f"mountpoint -q {DISK} || mount {_DEVICE} {DISK}" if disk else ":"}
         printf '[nfsd]\\ngrace-time={grace}\\nlease-time={grace}\\nthreads=4\\n' >/etc/nfs.conf.d/test.conf
-        mkdir -p /var/lib/nfs/nfsdcld
+        mkdir -p /var/lib/nfs/nfsdcld /run/systemd/system/nfs-server.service.d
+        printf '[Service]\nExecStart=\nExecStart=unshare --uts sh -c "hostname {scope}; exec rpc.nfsd"\n' \
+            >/run/systemd/system/nfs-server.service.d/scope.conf
+        systemctl daemon-reload
         {f"mountpoint -q /var/lib/nfs/nfsdcld || mount --bind {DISK}/nfsdcld /var/lib/nfs/nfsdcld" if disk else ":"}
         systemctl start nfs-server
         exportfs -o {options} 10.77.0.0/24:{SERVED}
