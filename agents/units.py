@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 _PROPERTIES = ("Id", "LoadState", "ActiveState", "SubState", "MainPID", "Result", "Job")
 _POLL = 0.1  # seconds between two looks; one costs 5 ms of processor time
 _ASK = 10.0  # seconds for systemd's answer to a question
+_STUCK = 3.0  # seconds that a killed process may take to die; longer ones are looked at
+_TO_SAY_SO = 2.0
 _RUNTIME = "/run/systemd/system"
+_CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd")  # unified, or systemd's own hierarchy beside the old ones
 _OURS = "50-hafailover.conf"
 
 
@@ -98,22 +101,36 @@ def start(ctx: Context, name: str, timeout: float | None = None) -> None:
 def stop(ctx: Context, names: Sequence[str], patience: float) -> list[str]:
     """Stop units together; after ``patience`` seconds kill what is left of them. The names of those that were killed.
 
-    OcfError, in time to be read, when even that does not end them: only taking the node's power helps then, which
-    Pacemaker does when a stop fails.
+    A killed process that hangs in the kernel, on a mount or disk that does not answer, counts as stopped: it can only die
+    when it gets out. Waiting for it would have the node fenced, for the mount is let go of after its users have stopped.
+
+    OcfError, in time to be read, when one runs in spite of all: only taking the node's power helps then, which Pacemaker
+    does when a stop fails.
     """
     ctx.run(["systemctl", "--no-block", "stop", "--", *names], timeout=_ASK)
-    left = _await_death(ctx, names, min(patience, ctx.deadline.remaining() - 3 * _POLL))
+    left = _await_death(ctx, names, min(patience, _time(ctx)))
     if not left:
         return []
     ctx.log("warning", f"{', '.join(left)}: not stopped within {patience:.0f} s; killing")
     ctx.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", "--", *left], timeout=_ASK)
-    alive = _await_death(ctx, left, ctx.deadline.remaining() - 3 * _POLL)
+    stuck = _await_death(ctx, left, min(_STUCK, _time(ctx)))
+    alive = [name for name in stuck if not _hangs(ctx, name)]
+    alive = _await_death(ctx, alive, _time(ctx)) if alive else []
     if alive:
-        raise OcfError(
-            ERR_GENERIC,
-            f"{', '.join(alive)} survives SIGKILL: a process of it hangs in the kernel, on a dead disk or mount?",
+        raise OcfError(ERR_GENERIC, f"{', '.join(alive)} survives SIGKILL")
+    if stuck:
+        ctx.event(
+            "unit.hangs",
+            f"{', '.join(stuck)}: killed, and what is left hangs in the kernel until its mount or disk answers or is let go of",
+            level="warning",
+            units=" ".join(stuck),
         )
     return left
+
+
+def _time(ctx: Context) -> float:
+    """Seconds that may be waited, so that the outcome can still be told."""
+    return max(0.0, ctx.deadline.remaining() - _TO_SAY_SO)
 
 
 def _await_death(ctx: Context, names: Sequence[str], seconds: float) -> list[str]:
@@ -124,6 +141,25 @@ def _await_death(ctx: Context, names: Sequence[str], seconds: float) -> list[str
         if not left or time.monotonic() > end:
             return left
         time.sleep(_POLL)
+
+
+def _hangs(ctx: Context, name: str) -> bool:
+    """Whether all processes of a killed unit hang in the kernel."""
+    from hafailover.agents import threads
+
+    group = ctx.run(["systemctl", "show", "--property=ControlGroup", "--value", "--", name], timeout=_ASK).out.strip()
+    pids = {pid for root in _CGROUPS for pid in _members(f"{root}{group}")} if group else set()
+    return bool(pids) and all(threads.hang(pid) for pid in pids)
+
+
+def _members(directory: str) -> list[int]:
+    """The processes of a control group and those below it; none when there is no such group."""
+    found = []
+    for where, _, files in os.walk(directory):
+        if "cgroup.procs" in files:
+            with open(f"{where}/cgroup.procs") as file:
+                found += [int(line) for line in file]
+    return found
 
 
 def drop_in(ctx: Context, name: str, text: str) -> bool:

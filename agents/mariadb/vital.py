@@ -5,8 +5,9 @@ Only read when something is wrong; a monitor of a healthy server never comes her
 
 from __future__ import annotations
 
-import os
 import time
+
+from hafailover.agents import threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,20 +24,20 @@ def gone(process: Process) -> bool:
     The main thread is a zombie as soon as it is killed, while another one may still hang in the kernel with the data files open and
     locked: until that has ended, too, nothing else may be started on them.
     """
-    fields = _stat(f"/proc/{process.pid}/stat")
+    fields = threads.stat(f"/proc/{process.pid}/stat")
     if fields is None or fields[19] != process.started:
         return True
-    return fields[0] in "ZX" and len(_threads(process.pid)) <= 1
+    return fields[0] in "ZX" and len(threads.states(process.pid)) <= 1
 
 
 def hangs_dead(process: Process) -> bool:
     """Tell whether all that is left of a killed process hangs in the kernel, from where it will not come back to its program."""
-    return not set(_threads(process.pid)) - set("DZX")
+    return threads.hang(process.pid)
 
 
 def stuck(process: Process) -> bool:
     """Tell whether a thread is in uninterruptible sleep, which no signal ends: its disk does not answer."""
-    return "D" in _threads(process.pid)
+    return "D" in threads.states(process.pid)
 
 
 def busy(process: Process) -> bool:
@@ -46,25 +47,7 @@ def busy(process: Process) -> bool:
     """
     working = 0
     for _ in range(_SAMPLES):
-        if "R" in _threads(process.pid):
+        if "R" in threads.states(process.pid):
             working += 1
         time.sleep(_SAMPLE_EVERY)
     return working >= _WORKING
-
-
-def _threads(pid: int) -> str:
-    """One letter for the state of each thread."""
-    try:
-        tasks = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return ""
-    found = (_stat(f"/proc/{pid}/task/{task}/stat") for task in tasks)
-    return "".join(fields[0] for fields in found if fields)
-
-
-def _stat(path: str) -> list[str] | None:
-    try:
-        with open(path) as file:
-            return file.read().rpartition(")")[2].split()
-    except OSError:
-        return None

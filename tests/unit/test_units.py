@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hafailover.agents import units
 from hafailover.agents.units import State, parse
 
 ANSWER = """Id=rabbitmq-server.service
@@ -35,3 +36,11 @@ def test_dead_is_without_process_and_without_job():
     assert queued._replace(job=0).dead
     assert not queued._replace(job=0, active="deactivating").dead
     assert queued._replace(job=0, active="failed").dead
+
+
+def test_the_processes_of_a_unit_are_those_of_its_control_group_and_below(tmp_path):
+    (tmp_path / "worker").mkdir()
+    (tmp_path / "cgroup.procs").write_text("12\n13\n")
+    (tmp_path / "worker" / "cgroup.procs").write_text("14\n")
+    assert sorted(units._members(str(tmp_path))) == [12, 13, 14]
+    assert units._members(str(tmp_path / "none")) == []
