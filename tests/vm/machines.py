@@ -24,7 +24,12 @@ _BOOT = 600.0  # seconds; 40 on an idle machine without KVM
 _MEMORY = 768  # MiB
 # KVM starts and then hangs inside some virtual machines, so it is used only when asked for.
 _ACCELERATOR = os.environ.get("HAFAILOVER_VM_ACCEL", "tcg")
-_TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "ssh": "openssh-client", "mkfs.ext4": "e2fsprogs"}
+_TOOLS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "ssh": "openssh-client",
+    "mkfs.ext4": "e2fsprogs",
+    "setpriv": "util-linux",
+}
 
 
 class Result(NamedTuple):
@@ -54,7 +59,8 @@ class Machine:
         log = (self._dir / f"{self.name}.console").open("ab")
         with log:
             self._process = subprocess.Popen(
-                ["nice", "-n", "19", *self._command()],
+                # A test run that is killed takes its machines with it.
+                ["nice", "-n", "19", "setpriv", "--pdeathsig=KILL", *self._command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
