@@ -107,7 +107,9 @@ def stop(ctx: Context, names: Sequence[str], patience: float) -> list[str]:
     OcfError, in time to be read, when one runs in spite of all: only taking the node's power helps then, which Pacemaker
     does when a stop fails.
     """
-    ctx.run(["systemctl", "--no-block", "stop", "--", *names], timeout=_ASK)
+    # A unit that is ordered before pacemaker.service, so that it outlives it at a shutdown, would otherwise wait for the very
+    # end of Pacemaker, which waits for this stop.
+    ctx.run(["systemctl", "--no-block", "--job-mode=ignore-dependencies", "stop", "--", *names], timeout=_ASK)
     left = _await_death(ctx, names, min(patience, _time(ctx)))
     if not left:
         return []
@@ -197,6 +199,7 @@ def _write_drop_in(name: str, text: str) -> bool:
         pass
     os.makedirs(directory, mode=0o755, exist_ok=True)
     with open(f"{path}.new", "w") as file:
+        os.fchmod(file.fileno(), 0o644)  # Pacemaker's umask would hide it from others, and systemd warn of it each time
         file.write(text)
     os.replace(f"{path}.new", path)
     return True

@@ -153,6 +153,11 @@ def _service_ties(topology: Topology, service: Service) -> list[Constraint]:
         both_ways = anchor.role is None and anchor.resource not in topology.vips
         name = f"{own}-after-{_what(anchor)}"
         ties.append(model.order(name, anchor.resource, anchor.action, own, "start", symmetrical=both_ways))
+        if not both_ways:
+            # Only when both are to be stopped, as when their node is: work that is to finish needs its database to the end.
+            stops = f"{own}-stops-before-{_what(anchor)}"
+            first = {"start": "stop", "promote": "demote"}[anchor.action]
+            ties.append(model.order(stops, own, "stop", anchor.resource, first, kind="Optional", symmetrical=False))
     return ties
 
 

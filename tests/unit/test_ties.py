@@ -28,13 +28,15 @@ def test_after_a_service_is_an_order_in_both_directions():
 
 def test_after_a_role_nobodys_stop_delays_a_promotion():
     assert lines(with_second(", after: [db.primary]"), "order", "colocation") == [
-        "order other-clone-after-vip Mandatory: vip:start other-clone:start symmetrical=false"
+        "order other-clone-after-vip Mandatory: vip:start other-clone:start symmetrical=false",
+        "order other-clone-stops-before-vip Optional: other-clone:stop vip:stop symmetrical=false",
     ], "an interleaved clone waits for the address: for the promoted instance it would look on its own node"
 
 
 def test_after_an_address_is_an_order_in_one_direction():
     assert lines(with_second(", after: [vip]"), "order", "colocation") == [
-        "order other-clone-after-vip Mandatory: vip:start other-clone:start symmetrical=false"
+        "order other-clone-after-vip Mandatory: vip:start other-clone:start symmetrical=false",
+        "order other-clone-stops-before-vip Optional: other-clone:stop vip:stop symmetrical=false",
     ]
 
 
@@ -42,6 +44,7 @@ def test_with_is_a_place_and_an_order():
     assert lines(with_second(", with: db.primary"), "order", "colocation") == [
         "colocation other-clone-with-db-clone-promoted inf: other-clone db-clone:Promoted",
         "order other-clone-after-db-clone-promoted Mandatory: db-clone:promote other-clone:start symmetrical=false",
+        "order other-clone-stops-before-db-clone-promoted Optional: other-clone:stop db-clone:demote symmetrical=false",
     ]
 
 
