@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from hafailover.crm import model
 from hafailover.crm.errors import UsageError
@@ -141,24 +142,38 @@ def _ties(follower: str, anchor: Anchor | None) -> list[Constraint]:
 def _service_ties(topology: Topology, service: Service) -> list[Constraint]:
     """What the keys ``after`` and ``with`` of a service mean."""
     own = service_types()[service.type].anchor(service, None).resource
-    ties = []
-    before = [_before(topology, service, reference) for reference in service.after]
+    return [*_places(topology, service, own), *_orders(topology, service, own)]
+
+
+def _places(topology: Topology, service: Service, own: str) -> Iterator[Constraint]:
+    """Where a service may run; of a clone, each instance finds the others on its own node by itself."""
     if service.beside:
         beside = _place(topology, service.beside)
-        ties.append(model.colocation(f"{own}-with-{_what(beside)}", own, beside.resource, beside.role))
-        before.insert(0, beside)
+        yield model.colocation(f"{own}-with-{_what(beside)}", own, beside.resource, beside.role)
+    if service_types()[service.type].cloned(service):
+        return
+    for reference in service.after:
+        supplier = topology.services.get(reference)
+        if supplier is not None and service_types()[supplier.type].nearby:
+            where = _place(topology, reference)
+            yield model.colocation(f"{own}-where-{_what(where)}", own, where.resource, None)
+
+
+def _orders(topology: Topology, service: Service, own: str) -> Iterator[Constraint]:
+    """What has to run before a service."""
+    before = [_place(topology, service.beside)] if service.beside else []
+    before += [_before(topology, service, reference) for reference in service.after]
     for anchor in dict.fromkeys(before):
         # After a role or an address, one way only: otherwise every user of a database would have to stop, and may take
         # minutes to finish its work, before the next primary may be promoted. Their agents see the move and begin anew.
         both_ways = anchor.role is None and anchor.resource not in topology.vips
         name = f"{own}-after-{_what(anchor)}"
-        ties.append(model.order(name, anchor.resource, anchor.action, own, "start", symmetrical=both_ways))
+        yield model.order(name, anchor.resource, anchor.action, own, "start", symmetrical=both_ways)
         if not both_ways:
             # Only when both are to be stopped, as when their node is: work that is to finish needs its database to the end.
             stops = f"{own}-stops-before-{_what(anchor)}"
             first = {"start": "stop", "promote": "demote"}[anchor.action]
-            ties.append(model.order(stops, own, "stop", anchor.resource, first, kind="Optional", symmetrical=False))
-    return ties
+            yield model.order(stops, own, "stop", anchor.resource, first, kind="Optional", symmetrical=False)
 
 
 def _before(topology: Topology, service: Service, reference: str) -> Anchor:

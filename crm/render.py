@@ -114,10 +114,19 @@ def create_secrets(topology: Topology) -> list[Path]:
 
     Not those of fence devices and of services outside of the cluster, which know them already.
     """
+    return _create(topology, lambda place: "fence" not in place and place[0] not in ("fencing", "external"))
+
+
+def create_outside_secrets(topology: Topology) -> list[Path]:
+    """Make the missing secrets of services outside of the cluster, for a throw-away one whose services are made afterwards."""
+    return _create(topology, lambda place: place[0] == "external")
+
+
+def _create(topology: Topology, wanted: Callable[[Path_], bool]) -> list[Path]:
     made = []
     for place, reference in secret_references(topology):
         path = secret_path(topology, reference)
-        if not path.exists() and "fence" not in place and place[0] not in ("fencing", "external"):
+        if not path.exists() and wanted(place):
             # Hexadecimal, because it goes into configuration files; twice 128 digits are a key for Corosync too.
             size = 128 if place[-1] == "authkey" else 24
             files.write(path, random.token_hex(size).encode() + b"\n" * (size != 128), 0o600)

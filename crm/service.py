@@ -54,6 +54,8 @@ class ServiceType(ABC):
     roles: tuple[str, ...] = ()
     schema: Mapping[str, Schema]
     required: tuple[str, ...] = ()
+    nearby = False
+    """Whether its users need an instance on their own node, as with a mount, and not only one that can be reached."""
 
     def cloned(self, service: Service) -> bool:
         """Whether the service has an instance on each of its nodes (an interleaved clone), not one in the cluster."""

@@ -48,7 +48,7 @@ def standins(topology: Topology) -> str | None:
         name, _, role = (vip.follows or "").partition(".")
         if name in databases and role == "primary":
             return str(vip.interface.ip)
-    return "127.0.0.1"
+    return topology.external.mariadb.name if topology.external.mariadb else "127.0.0.1"
 
 
 def shared_disks(topology: Topology) -> tuple[SharedDisk, ...]:

@@ -38,6 +38,7 @@ def build(lab: Lab, topology: Topology, progress: Progress) -> None:
     secrets.mkdir(mode=0o700, exist_ok=True)
     topology = topology.with_secrets_dir(secrets)
     render.create_secrets(topology)
+    render.create_outside_secrets(topology)
     _compile(lab.plan)
     progress(f"boot: {', '.join(lab.nodes)}")
     _parallel(lambda machine: _prepare(lab, topology, machine), lab.plan.machines)
@@ -90,9 +91,9 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
     member = machine.role not in (QUORUM, SPARE)
     if member:
         contents += render.render(topology, machine.name)
-        database = adapt.standins(topology)
-        if database is not None:
-            contents += unit_files.files(lab.plan.checkout, database)
+    database = adapt.standins(topology)
+    if database is not None and machine.role != QUORUM:
+        contents += unit_files.files(lab.plan.checkout, database)
     lab.unpack(machine.name, seed.archive(contents, seed.links(machine, lab.plan)))
     if member:
         changed = [_edited(lab, machine, edit) for edit in render.edits(topology, machine.name) if not edit.undo]

@@ -25,6 +25,7 @@ class NfsMount(ServiceType):
     """A clone with an instance on each node: a group of one mount per directory."""
 
     name = "nfs-mount"
+    nearby = True
     summary = "Directories of a file server that may move, mounted on every node of the service."
     schema = {
         "from": text("the service of type nfs-server whose exports are mounted", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$"),

@@ -47,7 +47,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     file.write_text(TOPOLOGY)
     Lab.down(NAME)
     try:
-        made = Lab.up(NAME, topologies.load(file), Options(sets=("rabbitmq",), timeout=240))
+        made = Lab.up(NAME, topologies.load(file), Options(sets=("nfs-mount", "nfs-server", "rabbitmq"), timeout=240))
         start_brokers(made)
         work.install_pack(made, "n1")
         work.install_pack(made, "n2")

@@ -18,7 +18,7 @@ from hafailover.vagrant.standins.st2 import config
 SOCKET = "/run/mysqld/mysqld.sock"
 _TIMEOUT = 3
 _PAUSE = 0.3
-_TABLES = (
+TABLES = (
     """CREATE TABLE IF NOT EXISTS executions (
         id CHAR(24) PRIMARY KEY, action VARCHAR(120) NOT NULL, parameters TEXT NOT NULL, status VARCHAR(20) NOT NULL,
         result TEXT, node VARCHAR(80), runs INT NOT NULL DEFAULT 0,
@@ -133,7 +133,7 @@ def _make(options: dict[str, Any]) -> None:
             raise pymysql.OperationalError(1290, "the server of this node is read-only, and the schema is not there")
         cursor.execute(f"CREATE DATABASE IF NOT EXISTS {config.SCHEMA}")
         cursor.execute(f"USE {config.SCHEMA}")
-        for statement in _TABLES:
+        for statement in TABLES:
             cursor.execute(statement)
         # The account last: who can log in finds tables.
         cursor.execute(f"CREATE USER IF NOT EXISTS '{config.ACCOUNT}'@'%%' IDENTIFIED BY %s", (config.PASSWORD,))
