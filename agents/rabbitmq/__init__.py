@@ -22,7 +22,7 @@ messages waits for those that have them, and its monitor says for whom.
 
 The broker runs in the distribution's unit, which must not be enabled at boot. The recurring monitor publishes a message to a queue of this
 node and gets it back; a partition is reported, and ended by a restart of the side that has fewer brokers, or has run for a shorter time.
-What a person may allow on a node is said with the transient attribute hafailover-RESOURCE-allow: join, force-boot or found.
+What a person may allow on a node is said with the transient attribute RESOURCE-allow: join, force-boot or found.
 """,
 )
 

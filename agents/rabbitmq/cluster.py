@@ -28,7 +28,7 @@ class Cluster:
     def __init__(self, ctx: Context) -> None:
         self.node = ctx.node
         self.addresses = addresses(ctx.params["nodes"])
-        self.allow = f"hafailover-{ctx.instance}-allow"
+        self.allow = f"{ctx.instance}-allow"
         self._ctx = ctx
         self._group = f"hafailover-{ctx.instance}"
         self._founding = f"hafailover-{ctx.instance}-founding"

@@ -45,13 +45,9 @@ def check_cookie(ctx: Context) -> None:
     except OSError as error:
         raise OcfError(ERR_GENERIC, f"the Erlang cookie {path} cannot be read: {error.strerror}; {_INSTALL}") from None
     if status.st_uid != owner.pw_uid or status.st_mode & 0o077:
-        raise OcfError(
-            ERR_PERM,
-            f"the Erlang cookie {path} must belong to {owner.pw_name} with mode 0400 (it is {status.st_mode & 0o777:04o}); "
-            f"{_INSTALL}",
-        )
+        mode = f"{status.st_mode & 0o777:04o}"
+        raise OcfError(ERR_PERM, f"{path} must belong to {owner.pw_name} with mode 0400, not {mode}; {_INSTALL}")
     if sha256(cookie.strip()).hexdigest() != read(ctx)["cookie"]:
         raise OcfError(
-            ERR_GENERIC,
-            f"the Erlang cookie {path} is not the cluster's: the package makes one of its own when it is installed; {_INSTALL}",
+            ERR_GENERIC, f"{path} is not the cluster's Erlang cookie (the package makes one of its own); {_INSTALL}"
         )

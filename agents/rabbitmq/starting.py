@@ -64,7 +64,8 @@ class Start:
                     continue
                 return self._idle(plan)
             if plan.what == decide.REFUSE:
-                raise OcfError(ERR_GENERIC, f"{plan.reason}. {self._way_out(plan)}")
+                self._ctx.event("rabbitmq.refused", f"it is not started: {plan.reason}", level="warning")
+                raise OcfError(ERR_GENERIC, self._say(plan))
             if self._follow(plan, since):
                 return SUCCESS
             taken += 1
@@ -104,23 +105,26 @@ class Start:
 
     def _idle(self, plan: Course) -> int:
         self._memo.write("idle", plan.reason)
-        self._ctx.event("rabbitmq.waiting", f"no broker is started here yet: {plan.reason}. {self._way_out(plan)}")
+        self._ctx.event("rabbitmq.waiting", f"no broker is started here yet: {plan.reason}. {self._say(plan)}")
         return SUCCESS
 
     def look_again(self) -> int:
         """For the monitor of an instance that was started without a broker; always OcfError."""
         plan = self.plan()
         if plan.what == decide.WAIT:
-            raise OcfError(DEGRADED, f"{plan.reason}. {self._way_out(plan)}")
+            raise OcfError(DEGRADED, self._say(plan))
         raise OcfError(ERR_GENERIC, f"it need not wait any more and is started again: {plan.reason}")
 
-    def _way_out(self, plan: Course) -> str:
-        """What a person can do, in one sentence, if there is anything."""
+    def _say(self, plan: Course) -> str:
+        """The reason for people, with the command that would help; Pacemaker keeps no more than 127 characters."""
+        command = self._cluster.say(plan.way_out)
         if plan.way_out == decide.JOIN:
-            return f"To put its data aside and have it join: {self._cluster.say(decide.JOIN)}"
+            return f"its data are its own; nothing is wiped. To put them aside and join: {command}"
+        if plan.way_out == decide.FOUND and plan.what == decide.REFUSE:
+            return f"the only data were here and are gone: disk not mounted? To begin anew: {command}"
         if plan.way_out == decide.FOUND:
-            return f"If those who have the data never return, to begin without them: {self._cluster.say(decide.FOUND)}"
-        return ""
+            return f"holds nothing, waits for a member. If none returns, to begin anew: {command}"
+        return plan.reason
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
@@ -232,8 +236,8 @@ class Start:
         if unreached:
             raise OcfError(
                 ERR_GENERIC,
-                f"the broker on {unreached} runs and its port {self._ctx.params['dist_port']} cannot be reached from here; this one "
-                "would go on without it, so it is not started until that network works",
+                f"the broker on {unreached} runs and its port {self._ctx.params['dist_port']} cannot be reached from here; not started, "
+                "or it would go on beside it",
             )
 
 
@@ -262,7 +266,5 @@ def boot_reason(ctx: Context) -> str:
     names = decide.waiting_for(ctx.node, disk.members(), disk.view(), cluster.peers())
     if names is None:
         return "the broker still boots"
-    return (
-        f"the broker waits for {names}, which ran when it last ran and may have newer data; start that node. "
-        f"If it never returns, to go on with what is here: {cluster.say(decide.FORCE)}"
-    )
+    # Pacemaker keeps no more than 127 characters of it.
+    return f"waits for {names}, which may have newer data; if it is lost: {cluster.say(decide.FORCE)}"

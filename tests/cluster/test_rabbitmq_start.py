@@ -62,7 +62,7 @@ def clean_up(lab: Lab) -> None:
 
 
 def allow(lab: Lab, node: str, word: str) -> None:
-    lab.exec("mq1", ["crm_attribute", "-N", node, "-l", "reboot", "-n", "hafailover-mq-allow", "-v", word], check=True)
+    lab.exec("mq1", ["crm_attribute", "-N", node, "-l", "reboot", "-n", "mq-allow", "-v", word], check=True)
 
 
 def test_metadata_satisfies_every_schema(lab: Lab) -> None:
@@ -102,10 +102,10 @@ def test_a_wrong_cookie_is_not_started_with(lab: Lab) -> None:
     shell(lab, "mq1", f"cp -p {COOKIE} /root/cookie; chmod 0640 {COOKIE}")
     try:
         code, text = act(lab, "start")
-        assert (code, "must belong to rabbitmq with mode 0400 (it is 0640)" in text) == (4, True), text
+        assert (code, "must belong to rabbitmq with mode 0400, not 0640" in text) == (4, True), text
         shell(lab, "mq1", f"chmod 0600 {COOKIE}; echo THEPACKAGESOWN >{COOKIE}; chmod 0400 {COOKIE}")
         code, text = act(lab, "start")
-        assert (code, "is not the cluster's" in text) == (1, True), text
+        assert (code, "is not the cluster's Erlang cookie" in text) == (1, True), text
     finally:
         shell(lab, "mq1", f"cp -p /root/cookie {COOKIE}; chmod 0400 {COOKIE}")
     assert act(lab, "validate-all")[0] == 0
@@ -167,11 +167,11 @@ def test_one_node_goes_on_when_a_person_says_so(lab: Lab) -> None:
     stop(lab, "mq1")
     since = time.time()
     standby(lab, "mq2", "mq1", False)
-    until("mq2 says what can be done", lambda: "-n hafailover-mq-allow -v force-boot" in reason(lab, "mq2"))
+    until("mq2 says what can be done", lambda: "-n mq-allow -v force-boot" in reason(lab, "mq2"))
     allow(lab, "mq2", "force-boot")
     until("it goes on", lambda: events(lab, "mq2", "started", since))
     assert events(lab, "mq2", "forced", since)
-    assert "force-boot" not in shell(lab, "mq2", "attrd_updater -Q -A -n hafailover-mq-allow || true")
+    assert "force-boot" not in shell(lab, "mq2", "attrd_updater -Q -A -n mq-allow || true")
     standby(lab, "mq1", "mq1", False)
     healthy(lab)
 
