@@ -11,6 +11,8 @@ from hafailover.agents.mariadb import journal
 from hafailover.vagrant.lab import Lab
 
 UNIT = "hafailover-mariadb-db.service"
+# One image for all tests of StackStorm's parts: building it takes longer than a test.
+STACK = ("mariadb", "nfs-mount", "nfs-server", "rabbitmq")
 PATIENCE = 180.0  # seconds; generous, so that a slow machine fails no test
 _PUBLISHED = ("reign", "position", "incarnation", "why", "final", "received", "diverged", "adopt")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from hafailover.crm import topology as topologies
-from hafailover.vagrant.lab import Lab
-from pair import other, shell, until
+from hafailover.vagrant.lab import Lab, Options
+from pair import STACK, other, shell, until
 
 NAME = "nfsmount"
 TOPOLOGY = Path(__file__).resolve().parents[2] / "vagrant/topologies/content-pair.yml"
@@ -29,7 +29,7 @@ SOURCE = {"server": "10.77.0.110", "export": "/srv/st2/packs", "fstype": "fuse.l
 def lab() -> Iterator[Lab]:
     Lab.down(NAME)
     try:
-        made = Lab.up(NAME, topologies.load(TOPOLOGY))
+        made = Lab.up(NAME, topologies.load(TOPOLOGY), Options(sets=STACK))
         shell(made, made.data_nodes[0], f"mkdir {PACKS}/core; dd if=/dev/urandom of={PACKS}/core/data bs=64k count=16")
         yield made
     finally:

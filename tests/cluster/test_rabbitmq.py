@@ -28,6 +28,7 @@ from brokers import (
 from hafailover.crm import topology as topologies
 from hafailover.vagrant import state
 from hafailover.vagrant.lab import Lab, Options
+from pair import STACK
 
 NAME = "rabbitmqtest"
 BOTH = ["mq1", "mq2"]
@@ -51,7 +52,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     file.write_text(TOPOLOGY)
     Lab.down(NAME)
     try:
-        yield Lab.up(NAME, topologies.load(file), Options(timeout=300))
+        yield Lab.up(NAME, topologies.load(file), Options(sets=STACK, timeout=300))
     finally:
         Lab.down(NAME)
 

@@ -10,6 +10,7 @@ from brokers import MNESIA, UNIT, ended, events, healthy, reason, shell, standby
 from hafailover.crm import topology as topologies
 from hafailover.crm.install import AGENTS_DIR
 from hafailover.vagrant.lab import Lab, Options
+from pair import STACK
 
 NAME = "rabbitmqstart"
 AGENT = f"/{AGENTS_DIR}/rabbitmq"
@@ -39,7 +40,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     file.write_text(TOPOLOGY)
     Lab.down(NAME)
     try:
-        yield Lab.up(NAME, topologies.load(file), Options(timeout=300))
+        yield Lab.up(NAME, topologies.load(file), Options(sets=STACK, timeout=300))
     finally:
         Lab.down(NAME)
 

@@ -17,6 +17,7 @@ from hafailover.crm.install import AGENTS_DIR
 from hafailover.vagrant.drill import work
 from hafailover.vagrant.drill.work_oracle import judge
 from hafailover.vagrant.lab import Lab, Options
+from pair import STACK
 
 NAME = "st2test"
 AGENT = f"/{AGENTS_DIR}/st2"
@@ -47,7 +48,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     file.write_text(TOPOLOGY)
     Lab.down(NAME)
     try:
-        made = Lab.up(NAME, topologies.load(file), Options(sets=("nfs-mount", "nfs-server", "rabbitmq"), timeout=240))
+        made = Lab.up(NAME, topologies.load(file), Options(sets=STACK, timeout=240))
         start_brokers(made)
         work.install_pack(made, "n1")
         work.install_pack(made, "n2")

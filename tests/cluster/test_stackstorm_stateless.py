@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from hafailover.vagrant.drill import work, work_run
 from hafailover.vagrant.drill.work_oracle import Evidence, judge
 from hafailover.vagrant.lab import Lab, Options
 from hafailover.vagrant.standins.st2 import config, store
-from pair import shell, until
+from pair import STACK, shell, until
 
 NAME = "stateless"
 FILE = "/etc/hafailover/topology.yml"
@@ -51,9 +50,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     file.write_text(TOPOLOGY)
     Lab.down(NAME)
     try:
-        # The same image as that of the pair: building one more would take longer than this test.
-        sets = ("mariadb", "nfs-mount", "nfs-server", "rabbitmq")
-        made = Lab.up(NAME, topologies.load(file), Options(sets=sets, spares=(OUTSIDE, NEW), timeout=300))
+        made = Lab.up(NAME, topologies.load(file), Options(sets=STACK, spares=(OUTSIDE, NEW), timeout=300))
         serve_outside(made)
         yield made
     finally:
