@@ -126,12 +126,14 @@ class Broker:
             os.unlink(self._joining)
 
     def await_answer(self, enough: Callable[[], bool]) -> bool:
-        """Wait until it answers; False when ``enough`` says so first. OcfError when it has ended."""
+        """Wait until it has booted and answers; False when ``enough`` says so first. OcfError when it has ended."""
         begun = time.time()
         while True:
-            if self.answers():
+            now = self.state()
+            # It takes connections before it has booted: its tools get no sensible answers at that moment.
+            if now.active == "active" and self.answers():
                 return True
-            if self.state().dead:
+            if now.dead:
                 raise OcfError(ERR_GENERIC, f"the broker ended while it started: {self.last_words(begun - 1)}")
             if enough():
                 return False

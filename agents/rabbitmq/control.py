@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hafailover.agents.ocf import ERR_GENERIC, Context, OcfError, Result
 from hafailover.agents.rabbitmq.nodes import broker
 
@@ -24,6 +26,8 @@ def run(
 ) -> Result:
     """Run ``rabbitmqctl`` against the broker of the cluster node ``node``. Its package's wrapper would put ``argv`` through a shell."""
     user = ctx.params["user"]
+    # Pacemaker's directory is closed to that user, and Erlang's loader says so in the middle of the tool's answer.
+    os.chdir("/")
     command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", f"{_TOOLS}/{tool}", "-q"]
     home = {"HOME": ctx.params["data"].rpartition("/")[0], "LC_ALL": "C.UTF-8"}
     return ctx.run([*command, "-n", broker(node), *argv], timeout=timeout, input=input, env=home)

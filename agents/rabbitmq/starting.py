@@ -225,7 +225,13 @@ class Start:
         self._broker.begin()
         if not self._broker.await_answer(lambda: time.monotonic() > self._end):
             raise OcfError(ERR_GENERIC, "the broker still boots, and what it holds is not known; it is tried again")
-        held = decide.holdings(json.loads(settings.exported(self._ctx)))
+        text = settings.exported(self._ctx)
+        try:
+            held = decide.holdings(json.loads(text))
+        except ValueError:
+            raise OcfError(
+                ERR_GENERIC, f"rabbitmqctl export_definitions does not say what is here: {text[:80]}"
+            ) from None
         self._broker.stop()
         self._disk.saw(decide.KEPT if held else decide.FRESH)
         self._ctx.event("rabbitmq.looked", f"the broker of its own holds {held or 'nothing'}")
