@@ -20,9 +20,9 @@ While the server moves to another machine a hard mount simply waits, and goes on
 over such a mount is degraded (exit code 190), not failed: nothing is restarted. A mount that hangs for longer, or whose file
 handle is stale, fails, so that Pacemaker stops what depends on it and mounts it anew.
 
-Stop ends whatever hangs: processes that use the mount get TERM and then KILL (they are found through links in /proc and by what the
-kernel says they wait in, never by looking at their files), then the mount is unmounted, unmounted by force, and at last detached. It
-says who held it.
+Stop ends whatever hangs: processes that use the mount get TERM and then KILL (they are found through links in /proc and by what
+the kernel says they wait in, never by looking at their files), then the mount is unmounted, unmounted by force, and at last
+detached. It says who held it.
 
 With serves, the node that has the disk of the server mounted binds the served directory instead of mounting it from itself. A
 bind mount keeps the disk in use, so it is never detached: if it cannot be unmounted, stop fails and the node is fenced. The resource
