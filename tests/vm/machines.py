@@ -162,9 +162,7 @@ class Machine:
 
     def _command(self) -> list[str]:
         other = self._dir / f"{'b' if self.name == 'a' else 'a'}.net"
-        append = (
-            f"root=/dev/vda rw console=ttyS0 no_timer_check net.ifnames=0 quiet systemd.hostname={self.name} vm.index={self._index}"
-        )
+        append = f"root=/dev/vda rw console=ttyS0 no_timer_check net.ifnames=0 quiet systemd.hostname={self.name} vm.index={self._index}"
         mac = f"52:54:00:77:{self._index:02x}"
         return [
             "qemu-system-x86_64",
