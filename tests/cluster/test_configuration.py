@@ -11,6 +11,7 @@ import pytest
 from hafailover.crm import generate
 from hafailover.crm import topology as topologies
 from hafailover.crm.formats import cib, crmsh
+from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab, Options
 from lxml import etree
 
@@ -141,7 +142,7 @@ def test_crmsh_reads_back_every_value_as_it_was_written(run, put):
         "end\\",
         "role",
     ]
-    text = cib.text(generate.configuration(topologies.load(EXAMPLES[0])))
+    text = cib.text(generate.configuration(topologies.load(DEFAULT_TOPOLOGY)))
     root = etree.fromstring(text.encode())
     pairs = root.find(".//primitive/instance_attributes")
     for number, value in enumerate(values):
@@ -161,13 +162,9 @@ def test_crmsh_reads_back_every_value_as_it_was_written(run, put):
 
 
 def test_the_server_accepts_its_configuration_file_and_the_safety_settings_win(run, put):
-    text = (
-        EXAMPLES[0]
-        .read_text()
-        .replace(
-            "{type: mariadb}",
-            '{type: mariadb, options: {max_connections: 77, sync_binlo: 0, init_connect: "SET @a=1 # x; y"}}',
-        )
+    text = DEFAULT_TOPOLOGY.read_text().replace(
+        "{type: mariadb}",
+        '{type: mariadb, options: {max_connections: 77, sync_binlo: 0, init_connect: "SET @a=1 # x; y"}}',
     )
     from hafailover.crm import mariadb_options, yamldoc
 
