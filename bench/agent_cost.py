@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -53,14 +53,12 @@ class Subject(NamedTuple):
     params: dict[str, str]
     meta: dict[str, str]
     expected: int
-    more: Mapping[str, str] = {}
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """Its command line, and what Pacemaker would add to its environment."""
         environment = {"OCF_ROOT": "/usr/lib/ocf", "OCF_RESOURCE_INSTANCE": self.instance, "OCF_RA_VERSION_MAJOR": "1"}
         environment |= {f"OCF_RESKEY_{name}": value for name, value in self.params.items()}
         environment |= {f"OCF_RESKEY_CRM_meta_{name}": value for name, value in self.meta.items()}
-        environment |= self.more
         return [f"{OCF}/{self.agent.replace(':', '/')}", "monitor"], environment
 
 
@@ -93,16 +91,13 @@ def subjects(lab: Lab, node: str, promoted: bool) -> list[Subject]:
 
 
 def _broker(lab: Lab, node: str) -> list[Subject]:
-    """The broker's monitor, the deep one, and the stock agent's on the same broker."""
+    """The broker's monitor, and the stock agent's on the same broker."""
     ours = parameters(lab, node, "mq")
     meta = {"timeout": "60000", "interval": "10000", "on_node": node, "clone": "0", "clone_max": "2"}
     ours.pop("OCF_CHECK_LEVEL", None)
     stock = {"set_policy": ""}
     return [
         Subject("ocf:hafailover:rabbitmq", "hafailover:rabbitmq", "mq", ours, meta, SUCCESS),
-        Subject(
-            "ocf:hafailover:rabbitmq, deep", "hafailover:rabbitmq", "mq", ours, meta, SUCCESS, {"OCF_CHECK_LEVEL": "10"}
-        ),
         Subject("ocf:heartbeat:rabbitmq-cluster", "heartbeat:rabbitmq-cluster", "bench", stock, meta, SUCCESS),
     ]
 

@@ -108,11 +108,6 @@ class Load:
         text = path.read_text() if path.exists() else ""
         return [(int(line.split()[0]), float(line.split()[1])) for line in text.splitlines() if line.count(" ") == 1]
 
-    def gap(self, what: str, since: float) -> float:
-        """The longest silence, in seconds, that began after ``since``."""
-        times = [since, *(at for _, at in self.lines(what) if at > since)]
-        return max((later - earlier for earlier, later in zip(times, times[1:])), default=0.0)
-
 
 def until(what: str, check: Any, seconds: float = 180.0) -> Any:
     """Poll until ``check`` returns something true, and return it."""
