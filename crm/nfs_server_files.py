@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # What nfs-utils reads after /etc/nfs.conf.
 NFS_CONF = "/etc/nfs.conf.d/hafailover.conf"
+NFSDCLD_UNIT = "/etc/systemd/system/nfsdcld.service.d/hafailover.conf"
 GANESHA_CONF = "/etc/ganesha/ganesha.conf"
 GANESHA_UNIT = "/etc/systemd/system/nfs-ganesha.service.d/hafailover.conf"
 
@@ -43,8 +44,8 @@ def kernel_options(service: Service, export: Mapping[str, Any]) -> str:
     return ",".join(words)
 
 
-def kernel(service: Service, topology: Topology) -> RenderedFile:
-    """Lease, grace and versions of the kernel's server; they dominate how long a move takes for whoever opens a file."""
+def kernel(service: Service, topology: Topology) -> list[RenderedFile]:
+    """Lease, grace and versions of the kernel's server, which dominate how long a move takes, and where it keeps its clients."""
     options = service.options
     text = f"""# Written by hafailover for {service.name}; changes are lost.
 [nfsd]
@@ -54,8 +55,15 @@ vers4=y
 threads={options["threads"]}
 lease-time={_seconds(options["lease"])}
 grace-time={_seconds(options["grace"])}
+[nfsdcld]
+storagedir={state_dir(service)}
 """
-    return RenderedFile(NFS_CONF, text.encode())
+    # It keeps its file open on the disk, so it ends with the server; and it would make an empty one below the mount point.
+    unit = (
+        f"# Written by hafailover for {service.name}.\n"
+        f"[Unit]\nPartOf=nfs-server.service\nConditionPathIsMountPoint={options['disk']['mount']}\n"
+    )
+    return [RenderedFile(NFS_CONF, text.encode()), RenderedFile(NFSDCLD_UNIT, unit.encode())]
 
 
 def ganesha(service: Service, topology: Topology) -> list[RenderedFile]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hafailover.crm import model, nfs_server_files
 from hafailover.crm.files import RenderedFile
 from hafailover.crm.model import Primitive
-from hafailover.crm.nfs_names import address_of, export_path, mount_ordering_file, server_scope, state_dir
+from hafailover.crm.nfs_names import address_of, export_path, mount_ordering_file, server_scope
 from hafailover.crm.schema import Problem, boolean, choice, duration, mapping, milliseconds, named, number, path, text
 from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType
 
@@ -147,7 +147,7 @@ class NfsServer(ServiceType):
         if node not in service.nodes:
             return []
         if service.options["server"] == "kernel":
-            return [mount_ordering_file(service), nfs_server_files.kernel(service, topology)]
+            return [mount_ordering_file(service), *nfs_server_files.kernel(service, topology)]
         return [mount_ordering_file(service), *nfs_server_files.ganesha(service, topology)]
 
 
@@ -177,10 +177,11 @@ def _disk(service: Service) -> Primitive:
 
 def _kernel(service: Service, topology: Topology) -> Primitive:
     name = f"{service.name}-server"
+    # No nfs_shared_infodir: the agent binds all of /var/lib/nfs then, and on Debian its stop leaves nfsdcld and rpc.statd in it,
+    # cannot unmount it, and fails: each planned move had the node fenced. nfsdcld is told its place on the disk instead.
     params = {
         "nfsv4_only": "true",
         "nfs_no_notify": "true",  # only clients of version 3 want to be told
-        "nfs_shared_infodir": state_dir(service),
         # A client reclaims what it had open only from a server of the same scope, which otherwise is the host's name.
         "nfs_server_scope": server_scope(service, topology),
     }
