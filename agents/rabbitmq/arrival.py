@@ -37,7 +37,7 @@ def arrive(ctx: Context) -> None:
         ctx.log("warning", f"the topology's users and policies are not in the broker yet: {error.reason}")
     since = broker.since()
     memo.write("since", str(since))
-    memo.clear("booting", "idle", "unwell", "apart", "partition")
+    memo.clear("booting", "forced", "idle", "unwell", "apart", "partition")
     cluster.tell(Peer(decide.RUNNING, decide.KEPT, members, disk.view(), since))
     if cluster.allowed():
         cluster.done()

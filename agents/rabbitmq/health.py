@@ -117,7 +117,7 @@ def _silent(ctx: Context, broker: Broker, booting: bool, what: str) -> int:
         from hafailover.agents.rabbitmq import control
         from hafailover.agents.rabbitmq.starting import boot_reason
 
-        if Cluster(ctx).allowed() == decide.FORCE:
+        if memo.read("forced") is None and Cluster(ctx).allowed() == decide.FORCE:
             raise OcfError(
                 ERR_GENERIC, "a person has said that it need not wait for others; it is started again for that"
             )

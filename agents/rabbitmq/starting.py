@@ -139,14 +139,17 @@ class Start:
             return self._join(plan)
         if not self._cluster.record().founder and not self._cluster.claim():
             return False
-        if plan.what == decide.FORCE:
+        forced = plan.what == decide.FORCE
+        if forced:
             self._disk.force()
+            # The monitor would otherwise take it for one that boots in the usual way, and start it again for the force, and again.
+            self._memo.write("forced", plan.reason)
             self._ctx.event("rabbitmq.forced", f"{plan.reason}", level="warning")
         self._require_reach()
         self._broker.begin()
         begun = time.monotonic()
         patience = self._ctx.params["wait"]
-        self._see_it_boot(lambda: time.monotonic() - begun > patience and self._waits_for() is not None)
+        self._see_it_boot(lambda: not forced and time.monotonic() - begun > patience and self._waits_for() is not None)
         return True
 
     def _see_it_boot(self, enough: Callable[[], bool]) -> int:
