@@ -1,11 +1,11 @@
-"""systemd units that an agent runs its service in: look, start, stop, each within a bound."""
+"""systemd units that an agent runs its service in: look, stop, add to them, each within a bound."""
 
 from __future__ import annotations
 
 import os
 import time
 
-from hafailover.agents.context import ERR_GENERIC, ERR_INSTALLED, OcfError
+from hafailover.agents.context import ERR_GENERIC, OcfError
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -71,31 +71,6 @@ def parse(text: str) -> list[State]:
                 )
             )
     return found
-
-
-def start(ctx: Context, name: str, timeout: float | None = None) -> None:
-    """Start a unit and wait until it is active, at most ``timeout`` seconds and never beyond the action's own time.
-
-    OcfError, with the last that it logged, if it ends or is not active by then; it is then left as it is.
-    """
-    end = time.monotonic() + ctx.deadline.bound(float("inf") if timeout is None else timeout)
-    begun = time.time()
-    ctx.run(["systemctl", "reset-failed", "--", name], timeout=_ASK)  # or a start limit of its own stops it
-    answer = ctx.run(["systemctl", "--no-block", "start", "--", name], timeout=_ASK)
-    if answer.rc != 0:
-        raise OcfError(ERR_INSTALLED if " not found" in answer.err else ERR_GENERIC, _said(answer.err))
-    while True:
-        now = state(ctx, [name])[name]
-        if now.active in ("active", "reloading"):
-            return
-        if now.dead:
-            raise OcfError(ERR_GENERIC, f"{name} did not start ({now.result}): {last_line(ctx, name, begun)}")
-        if time.monotonic() > end:
-            raise OcfError(
-                ERR_GENERIC,
-                f"{name} is still {now.active} ({now.sub}) at the end of its time: {last_line(ctx, name, begun)}",
-            )
-        time.sleep(_POLL)
 
 
 def stop(ctx: Context, names: Sequence[str], patience: float) -> list[str]:

@@ -54,7 +54,7 @@ def run(*argv: str, check: bool = True, **options: Any) -> subprocess.CompletedP
     return subprocess.run(argv, check=check, capture_output=True, text=True, timeout=30, **options)
 
 
-def wait_until(what: Callable[[], object], seconds: float = 5) -> None:
+def wait_until(what: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it did not happen"
