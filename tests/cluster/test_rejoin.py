@@ -80,6 +80,7 @@ def rejoin(lab: Lab, seen_from: str, *argv: str) -> subprocess.CompletedProcess[
 
 def rejoin_json(lab: Lab, seen_from: str, *argv: str) -> dict[str, Any]:
     done = rejoin(lab, seen_from, *argv, "-o", "json")
+    assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert found["exit_code"] == done.returncode, done.stderr
     return found
