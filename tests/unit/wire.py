@@ -15,11 +15,14 @@ MACS = {"a": "02:00:00:00:0a:01", "b": "02:00:00:00:0b:01", "client": "02:00:00:
 HOSTS = {"a": 1, "b": 2, "client": 3}
 
 
+PREFIX = "hafailover-test"
+
+
 class Node:
     """A network namespace; on its interface eth0 it has 10.77.0.N/24 and fd77::N/64."""
 
     def __init__(self, name: str) -> None:
-        self.name = f"hafailover-test-{os.getpid()}-{name}"
+        self.name = f"{PREFIX}-{os.getpid()}-{name}"
         self.mac = MACS[name]
 
     def ip(self, *words: str) -> str:
@@ -61,9 +64,19 @@ def wait_until(what: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
+def remove_orphans() -> None:
+    """Remove the namespaces of test runs that were killed: nothing else would."""
+    for line in run("ip", "netns", "list").stdout.splitlines():
+        prefix, _, rest = line.split()[0].rpartition(f"{PREFIX}-")
+        pid = rest.partition("-")[0]
+        if not prefix and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            run("ip", "netns", "del", f"{PREFIX}-{rest}", check=False)
+
+
 @contextmanager
 def ethernet() -> Iterator[dict[str, Node]]:
     """The nodes "a" and "b", and "client", on one switch."""
+    remove_orphans()
     nodes = {name: Node(name) for name in MACS}
     switch = Node("client")
     try:
