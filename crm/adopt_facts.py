@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hafailover.agents.mariadb import adopted, gtid, replication, sql
 from hafailover.agents.mariadb.declaration import agent
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context, OcfError
 from hafailover.crm import adopt
 from hafailover.crm.adopt import Check, Server, Source, Wanted

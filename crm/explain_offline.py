@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from hafailover.agents.mariadb.nodes import addresses
+from hafailover.agents.nodes import addresses
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.explain import SCHEMA, journal_words, server_facts
 from hafailover.crm.status import Service, plain_data

@@ -8,7 +8,8 @@ from xml.etree.ElementTree import Element
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.decide import Replica, Standing
 from hafailover.agents.mariadb.journal import Journal, JournalError
-from hafailover.agents.mariadb.nodes import addresses, peer_port
+from hafailover.agents.mariadb.peer_port import peer_port
+from hafailover.agents.nodes import addresses
 from hafailover.crm.status import Instance, Service
 from hafailover.crm.status_facts import Facts, database_resources
 from hafailover.crm.status_xml import LOST, Running, flag, pairs

@@ -22,9 +22,9 @@ from hafailover.agents.mariadb import (
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.declaration import agent
 from hafailover.agents.mariadb.journal import JournalError
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.agents.mariadb.sql import SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
 

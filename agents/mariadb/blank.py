@@ -9,8 +9,8 @@ from hafailover.agents import ocf
 from hafailover.agents.mariadb import decide, first, held
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Unit
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 
 _MARK = ".hafailover-initialising"

@@ -13,8 +13,8 @@ import time
 from hafailover.agents import generation
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.journal import Journal, JournalError
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context, Result
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hafailover.agents import __version__
-from hafailover.agents.mariadb.nodes import addresses
+from hafailover.agents import __version__, checks
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Agent
 
 agent = Agent(
@@ -20,14 +20,6 @@ agent = Agent(
 )
 
 
-def _positive(value: float) -> str | None:
-    return None if value > 0 else "not greater than 0"
-
-
-def _port(value: int) -> str | None:
-    return None if 1 <= value <= 65535 else "not between 1 and 65535"
-
-
 def _rate(value: int) -> str | None:
     return None if value >= 0 else "less than 0"
 
@@ -36,18 +28,10 @@ def _reclone(value: str) -> str | None:
     return None if value in ("never", "automatic") else "not never or automatic"
 
 
-def _nodes(value: str) -> str | None:
-    try:
-        addresses(value)
-    except ValueError as error:
-        return f"wrong: {error}"
-    return None
-
-
 agent.parameter(
     "nodes",
     required=True,
-    check=_nodes,
+    check=checks.parsed_by(addresses, "wrong: "),
     reloadable=True,
     shortdesc="Data nodes and their addresses",
     longdesc="All nodes that hold the data, as name:address separated by blanks, in order of preference for a first start.",
@@ -82,7 +66,7 @@ agent.parameter(
     "port",
     type="integer",
     default="3306",
-    check=_port,
+    check=checks.port,
     shortdesc="TCP port",
     longdesc="Port on which the server listens.",
 )
@@ -90,7 +74,7 @@ agent.parameter(
     "stall",
     type="time",
     default="1s",
-    check=_positive,
+    check=checks.positive,
     shortdesc="Longest stall",
     longdesc="How long commits may wait for a replica that does not answer before it is marked stale and the primary goes on alone.",
 )
@@ -98,7 +82,7 @@ agent.parameter(
     "patience",
     type="time",
     default="5s",
-    check=_positive,
+    check=checks.positive,
     shortdesc="Longest answer",
     longdesc="How long the server may take to answer one look before it counts as hung, unless it is busy.",
 )
@@ -122,7 +106,7 @@ agent.parameter(
 agent.parameter(
     "clone_port",
     type="integer",
-    check=_port,
+    check=checks.port,
     shortdesc="Port of the peer service",
     longdesc="TCP port on which this node hears its peers, for cloning and rejoining; the server's port plus 1138 when not given.",
 )

@@ -20,9 +20,9 @@ from hafailover.agents.mariadb import decide, gtid, replication
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Peer
 from hafailover.agents.mariadb.journal import Journal
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.semisync import enforce, release
 from hafailover.agents.mariadb.sql import Connection, SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 
 TYPE_CHECKING = False

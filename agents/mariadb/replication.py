@@ -10,9 +10,9 @@ from hafailover.agents import ocf
 from hafailover.agents.mariadb import decide, divergence, first, gtid, life, sql
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.decide import Peer
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 from hafailover.agents.record import NamedTuple
 

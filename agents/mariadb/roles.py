@@ -10,9 +10,9 @@ from hafailover.agents.mariadb import decide, draining, first, gtid, life, linea
 from hafailover.agents.mariadb.cluster import Cluster, Refused, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
 

@@ -20,10 +20,10 @@ import time
 
 from hafailover.agents import ocf
 from hafailover.agents.mariadb import binlog, gtid, relaylog, sql
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.relaylog import Rest
 from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.mariadb.sql import SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False

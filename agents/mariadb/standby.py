@@ -10,9 +10,9 @@ from hafailover.agents.mariadb import decide, divergence, first, gtid, life, min
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.held import CLONING
 from hafailover.agents.mariadb.journal import Journal
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR, Unit
 from hafailover.agents.mariadb.sql import Connection
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
 

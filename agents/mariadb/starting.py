@@ -21,10 +21,10 @@ from hafailover.agents.mariadb import (
 )
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.recovery import Facts, Recovery
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hafailover.agents import checks
 from hafailover.agents.nfsmount import decide, options
 from hafailover.agents.ocf import Agent
 
@@ -88,13 +89,13 @@ The local path of the export on the node that serves it. With it, a node that ha
 instead of mounting it from itself, and a node on which that changes fails its monitor, so that the resource, and what depends on it,
 is restarted in the other way. Without it, every node mounts from the server's address, the serving one too, and rides through a move.
 """,
-    check=lambda text: None if text.startswith("/") and ".." not in text.split("/") else "not an absolute path",
+    check=checks.path,
 )
 agent.parameter(
     "disk",
     shortdesc="Mount point of the server's disk",
     longdesc="Where the serving node has the disk mounted; this tells which node serves. Default: the directory above serves.",
-    check=lambda text: None if text.startswith("/") and ".." not in text.split("/") else "not an absolute path",
+    check=checks.path,
 )
 agent.parameter(
     "patience",
@@ -102,7 +103,7 @@ agent.parameter(
     default="5s",
     shortdesc="How long an answer may take",
     longdesc="A mount that has not answered for this long hangs. Must be less than half of the monitor's timeout.",
-    check=lambda value: None if 0.1 <= value <= 120 else "out of range; allowed: 100ms to 2m",
+    check=checks.within(0.1, 120, "100ms to 2m"),
 )
 agent.parameter(
     "ride_through",
@@ -113,7 +114,7 @@ agent.parameter(
 How long a mount may hang while its server moves, is fenced, or is repaired. Longer than a failover takes: the detection, the
 fencing and the server's grace period together. 0 makes each hang a failure at once.
 """,
-    check=lambda value: None if value <= 86400 else "out of range; allowed: 0 to 1d",
+    check=checks.within(0, 86400, "0 to 1d"),
 )
 agent.parameter(
     "cover",

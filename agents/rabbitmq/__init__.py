@@ -6,6 +6,7 @@ world; ``starting``, ``arrival`` and ``health`` are what start and monitor do.
 
 from __future__ import annotations
 
+from hafailover.agents import checks
 from hafailover.agents.ocf import ERR_INSTALLED, SUCCESS, Agent, Context, OcfError
 from hafailover.agents.rabbitmq.nodes import addresses
 
@@ -27,30 +28,10 @@ What a person may allow on a node is said with the transient attribute RESOURCE-
 )
 
 
-def _positive(value: float) -> str | None:
-    return None if value > 0 else "not greater than 0"
-
-
-def _port(value: int) -> str | None:
-    return None if 1 <= value <= 65535 else "not between 1 and 65535"
-
-
-def _path(value: str) -> str | None:
-    return None if value.startswith("/") and len(value) > 1 else "not an absolute path"
-
-
-def _nodes(value: str) -> str | None:
-    try:
-        addresses(value)
-    except ValueError as error:
-        return f"wrong: {error}"
-    return None
-
-
 agent.parameter(
     "nodes",
     required=True,
-    check=_nodes,
+    check=checks.parsed_by(addresses, "wrong: "),
     shortdesc="Nodes and their addresses",
     longdesc="""
 All nodes that have a broker, as name:address separated by blanks. The broker of a node is called rabbit@NAME; the address is the one that
@@ -60,14 +41,14 @@ the brokers talk to one another on.
 agent.parameter(
     "credentials",
     required=True,
-    check=_path,
+    check=checks.path,
     shortdesc="Account of the health check",
     longdesc="File (mode 0600) with the account of the health check and what the Erlang cookie must be, as written by hafailover render.",
 )
 agent.parameter(
     "definitions",
     required=True,
-    check=_path,
+    check=checks.path,
     shortdesc="Users, virtual hosts and policies",
     longdesc="""
 File (mode 0600) in RabbitMQ's own format of definitions, as written by hafailover render. It is imported when the broker was started and
@@ -89,7 +70,7 @@ agent.parameter(
     "port",
     type="integer",
     default=5672,
-    check=_port,
+    check=checks.port,
     shortdesc="AMQP port",
     longdesc="The port on which the broker takes AMQP connections without TLS.",
 )
@@ -97,7 +78,7 @@ agent.parameter(
     "dist_port",
     type="integer",
     default=25672,
-    check=_port,
+    check=checks.port,
     shortdesc="Port between brokers",
     longdesc="""
 The port on which brokers take connections from one another. While another broker runs and cannot be reached on it, none is started here.
@@ -106,14 +87,14 @@ The port on which brokers take connections from one another. While another broke
 agent.parameter(
     "data",
     default="/var/lib/rabbitmq/mnesia",
-    check=_path,
+    check=checks.path,
     shortdesc="Data directory",
     longdesc="The directory in which RabbitMQ keeps a directory for each broker (RABBITMQ_MNESIA_BASE).",
 )
 agent.parameter(
     "cookie",
     default="/var/lib/rabbitmq/.erlang.cookie",
-    check=_path,
+    check=checks.path,
     shortdesc="Erlang cookie",
     longdesc="""
 The file with the secret that brokers and tools know one another by: the same on all nodes, and readable by the broker's user alone.
@@ -136,7 +117,7 @@ agent.parameter(
     "wait",
     type="time",
     default="20s",
-    check=_positive,
+    check=checks.positive,
     shortdesc="Wait for others within a start",
     longdesc="""
 How long a start waits for nodes that have data and that nobody is starting. Then it succeeds and the monitor goes on waiting, because the
@@ -147,7 +128,7 @@ agent.parameter(
     "patience",
     type="time",
     default="60s",
-    check=_positive,
+    check=checks.positive,
     shortdesc="Time without an answer",
     longdesc="How long a broker whose process runs may not pass on a message before it is restarted. Until then it is degraded.",
 )
@@ -155,7 +136,7 @@ agent.parameter(
     "partition_patience",
     type="time",
     default="60s",
-    check=_positive,
+    check=checks.positive,
     shortdesc="Time for a partition to heal",
     longdesc="""
 How long members that run may not see one another, in spite of RabbitMQ's own handling, before the brokers of the losing side are restarted.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hafailover.agents.nodes import addresses as parse
 from hafailover.agents.rabbitmq.decide import Peer
 
 TYPE_CHECKING = False
@@ -13,17 +14,10 @@ _PREFIX = "rabbit@"
 
 def addresses(nodes: str) -> dict[str, str]:
     """Parse ``"mq1:10.0.0.1 mq2:[fd00::2]"`` into node → address, in order; ValueError names the bad entry."""
-    found = {}
-    for entry in nodes.split():
-        name, _, address = entry.partition(":")
-        address = address.strip("[]")
-        if not name or not address:
-            raise ValueError(f"{entry!r} is not name:address")
+    found = parse(nodes)
+    for name in found:
         if "." in name:
             raise ValueError(f"{name} has a dot, which the short name of an Erlang node cannot have")
-        if name in found:
-            raise ValueError(f"{name} is listed twice")
-        found[name] = address
     return found
 
 

@@ -6,12 +6,9 @@ See the modules beside this one: ``names`` (which services run where), ``install
 
 from __future__ import annotations
 
+from hafailover.agents import checks
 from hafailover.agents.ocf import SUCCESS, Agent, Context
 from hafailover.agents.st2 import names, web
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 agent = Agent(
     "st2",
@@ -38,19 +35,6 @@ A monitor with OCF_CHECK_LEVEL=20 runs an action from end to end.
 )
 
 
-def _complaint(parser: Callable[[str], object]) -> Callable[[str], str | None]:
-    """The check of a parameter that ``parser`` must accept."""
-
-    def check(value: str) -> str | None:
-        try:
-            parser(value)
-        except ValueError as error:
-            return str(error)
-        return None
-
-    return check
-
-
 agent.parameter(
     "units",
     required=True,
@@ -61,7 +45,7 @@ st2rulesengine, st2notifier). singleton: what runs once in the cluster (st2timer
 st2sensorcontainer, st2chatops). Or names of units; a name after a minus sign is left out. A unit that is named must be
 installed, one of a word need not.
 """,
-    check=_complaint(names.Wanted),
+    check=checks.parsed_by(names.Wanted),
 )
 agent.parameter(
     "watch",
@@ -72,7 +56,7 @@ database's primary moved, the content was mounted again), the units that depend 
 all that consume from it. A database: the same and st2garbagecollector. content: st2actionrunner and
 st2sensorcontainer. all: every unit.
 """,
-    check=_complaint(names.watched),
+    check=checks.parsed_by(names.watched),
 )
 agent.parameter(
     "drain",
@@ -84,7 +68,7 @@ How long a stop lets running actions finish before it kills. The timeout of stop
 for them only if st2.conf has a [coordination] url with service_registry = True, and at most exit_still_active_check
 of [actionrunner].
 """,
-    check=lambda value: None if value <= 3600 else "too long; allowed: 0 to 1h",
+    check=checks.within(0, 3600, "0 to 1h"),
 )
 for _name, _port in (("api", 9101), ("auth", 9100), ("stream", 9102)):
     agent.parameter(
@@ -92,7 +76,7 @@ for _name, _port in (("api", 9101), ("auth", 9100), ("stream", 9102)):
         default=f"http://127.0.0.1:{_port}",
         shortdesc=f"URL of st2{_name}",
         longdesc=f"Where st2{_name} of this node answers. Any answer but a server's error (5xx) will do.",
-        check=_complaint(web.parse),
+        check=checks.parsed_by(web.parse),
     )
 agent.parameter(
     "patience",
@@ -100,7 +84,7 @@ agent.parameter(
     default="5s",
     shortdesc="Time for an HTTP answer",
     longdesc="How long st2api, st2auth and st2stream may take to answer a monitor, 1s to 15s.",
-    check=lambda value: None if 1 <= value <= 15 else "out of range; allowed: 1s to 15s",
+    check=checks.within(1, 15, "1s to 15s"),
 )
 agent.parameter(
     "restarts",
@@ -111,7 +95,7 @@ agent.parameter(
 How often, within restart_window, units that died or hang are restarted in place before the monitor fails; with 0 it
 fails at once.
 """,
-    check=lambda value: None if 0 <= value <= 100 else "out of range; allowed: 0 to 100",
+    check=checks.within(0, 100, "0 to 100"),
 )
 agent.parameter(
     "restart_window",
@@ -119,14 +103,14 @@ agent.parameter(
     default="10m",
     shortdesc="Time that restarts are counted in",
     longdesc="After this time a restart in place is no longer counted.",
-    check=lambda value: None if value > 0 else "nothing; write a time such as 10m",
+    check=checks.positive,
 )
 agent.parameter(
     "workers",
     type="integer",
     shortdesc="Action runners on a node",
     longdesc="Instances of st2actionrunner@.service. Default: WORKERS in /etc/default/st2actionrunner, or else 10.",
-    check=lambda value: None if 1 <= value <= 500 else "out of range; allowed: 1 to 500",
+    check=checks.within(1, 500, "1 to 500"),
 )
 agent.parameter(
     "config",
@@ -151,7 +135,7 @@ agent.parameter(
     default="60s",
     shortdesc="Time for the deep check's action",
     longdesc="How long the deep check's action may take from its submission to its success.",
-    check=lambda value: None if value > 0 else "nothing; write a time such as 60s",
+    check=checks.positive,
 )
 agent.parameter(
     "credentials",

@@ -8,6 +8,7 @@ is here; ``monitor`` looks at the address, at the link under it and for a second
 
 from __future__ import annotations
 
+from hafailover.agents import checks
 from hafailover.agents.ocf import (
     DEGRADED,
     ERR_GENERIC,
@@ -23,7 +24,6 @@ from hafailover.agents.vip.place import Wanted, parse, prefix_length, where
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import NoReturn
 
     from hafailover.agents.vip.neighbours import Wire
@@ -51,26 +51,13 @@ IPv6 addresses are added as deprecated, so that connections opened by this node 
 )
 
 
-def _complaint(parser: Callable[[str], object]) -> Callable[[str], str | None]:
-    """The check of a parameter that ``parser`` must accept."""
-
-    def check(value: str) -> str | None:
-        try:
-            parser(value)
-        except ValueError as error:
-            return str(error)
-        return None
-
-    return check
-
-
 agent.parameter(
     "ip",
     required=True,
     unique=True,
     shortdesc="Address",
     longdesc="The IPv4 or IPv6 address, optionally with its prefix length: 192.0.2.10, 192.0.2.10/24, 2001:db8::10/64.",
-    check=_complaint(parse),
+    check=checks.parsed_by(parse),
 )
 agent.parameter(
     "cidr_netmask",
@@ -79,7 +66,7 @@ agent.parameter(
 Length of the network prefix (24), or an IPv4 netmask (255.255.255.0). Not needed if it is written with the address.
 Default: that of the interface's network which contains the address, or a host address (32 or 128) if none does.
 """,
-    check=_complaint(prefix_length),
+    check=checks.parsed_by(prefix_length),
 )
 agent.parameter(
     "nic",
@@ -95,7 +82,7 @@ agent.parameter(
 How long start waits for another machine to say that it has the address: three questions are spread over this time,
 which adds to every failover and is at most 50ms. 0 takes the address without asking.
 """,
-    check=lambda value: None if value <= _MOST_DAD else "too long; allowed: 0 to 50ms",
+    check=checks.within(0, _MOST_DAD, "0 to 50ms"),
 )
 agent.parameter(
     "repeats",
@@ -106,7 +93,7 @@ agent.parameter(
 How often the neighbours are told again after the announcement that start itself makes: after 0.1, 0.3, 0.7, 1.5, 3.1
 and 6.3 seconds, and so on. As long as that lasts, a second owner is noticed at once.
 """,
-    check=lambda value: None if 0 <= value <= 10 else "out of range; allowed: 0 to 10",
+    check=checks.within(0, 10, "0 to 10"),
 )
 agent.parameter(
     "watch",

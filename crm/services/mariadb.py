@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hafailover.agents.mariadb import journal
 from hafailover.agents.mariadb.decide import unsupported_version
-from hafailover.agents.mariadb.nodes import peer_port
+from hafailover.agents.mariadb.peer_port import peer_port
 from hafailover.crm import mariadb_options, model
 from hafailover.crm.files import RenderedFile
 from hafailover.crm.schema import (

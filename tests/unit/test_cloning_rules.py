@@ -7,7 +7,7 @@ from hafailover.agents.mariadb.cloning import ladder, pace, position
 from hafailover.agents.mariadb.cloning.ladder import Facts, Plan
 from hafailover.agents.mariadb.cloning.position import PositionError
 from hafailover.agents.mariadb.decide import Replica
-from hafailover.agents.mariadb.nodes import peer_port
+from hafailover.agents.mariadb.peer_port import peer_port
 
 WORKS = Replica("10.0.0.1", "Yes", True, "0-1-100", "0-1-100", 0, 0, "")
 FACTS = Facts(

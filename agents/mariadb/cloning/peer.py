@@ -11,9 +11,9 @@ from hafailover.agents.mariadb.cloning import donor, facts, ladder, link, notes,
 from hafailover.agents.mariadb.cloning.link import Link, LinkError, PeerRefused
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import JournalError
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context, OcfError
 from hafailover.crm.pacemaker import PacemakerError
 

@@ -17,8 +17,9 @@ from hafailover.agents.mariadb.cloning.link import ALIVE, DATA, END, Link, LinkE
 from hafailover.agents.mariadb.cloning.notes import Progress
 from hafailover.agents.mariadb.cloning.position import PositionError
 from hafailover.agents.mariadb.cloning.swap import Swap
-from hafailover.agents.mariadb.nodes import addresses, peer_port
+from hafailover.agents.mariadb.peer_port import peer_port
 from hafailover.agents.mariadb.server import Unit
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 from hafailover.agents.record import NamedTuple
 

@@ -19,9 +19,9 @@ from hafailover.agents.mariadb.cloning.receive import Clone, CloneError, Refusal
 from hafailover.agents.mariadb.cloning.swap import PLACED, SWAPPED, Swap, SwapError
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import JournalError
-from hafailover.agents.mariadb.nodes import addresses
 from hafailover.agents.mariadb.server import RUN_DIR, Unit
 from hafailover.agents.mariadb.sql import SqlError
+from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context, OcfError
 from hafailover.crm.pacemaker import PacemakerError
 

@@ -1,8 +1,6 @@
-"""The parameter ``nodes``: which nodes hold the data, and where their servers listen."""
+"""A parameter ``nodes``: which nodes have an instance, and the address of each."""
 
 from __future__ import annotations
-
-_PEER_OFFSET = 1138  # 3306 → 4444, the port of MariaDB's own state transfers
 
 
 def addresses(nodes: str) -> dict[str, str]:
@@ -17,10 +15,3 @@ def addresses(nodes: str) -> dict[str, str]:
             raise ValueError(f"{name} is listed twice")
         found[name] = address
     return found
-
-
-def peer_port(port: int, clone_port: int | None) -> int:
-    """Where a node hears its peers: as configured, or the server's port plus 1138 (minus, where that would be above 65535)."""
-    if clone_port:
-        return clone_port
-    return port + _PEER_OFFSET if port + _PEER_OFFSET <= 65535 else port - _PEER_OFFSET
