@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Callable
 
-from hafailover.crm import services
+from hafailover.crm import model, services
 from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.model import Constraint, Resource
 from hafailover.crm.schema import Problem, Schema
 
 if TYPE_CHECKING:
+    from hafailover.crm.model import Group, Primitive
     from hafailover.crm.topology import Service, Topology
 
 ReadSecret = Callable[[str], bytes]
@@ -44,6 +45,26 @@ class Part:
 
     resources: tuple[Resource, ...]
     constraints: tuple[Constraint, ...] = ()
+
+
+def clone_name(service: Service) -> str:
+    """The id of the clone that has an instance of the service on each of its nodes."""
+    return f"{service.name}-clone"
+
+
+def on_its_nodes(service: Service, topology: Topology, resource: Resource) -> Part:
+    """A service that is one resource, with what keeps it away from nodes that are not the service's."""
+    elsewhere = [node for node in topology.nodes if node not in service.nodes]
+    away = [model.location(f"{service.name}-not-on-{node}", resource.id, node, "-INFINITY") for node in elsewhere]
+    return Part((resource,), tuple(away))
+
+
+def on_each_of_its_nodes(
+    service: Service, topology: Topology, instance: Primitive | Group, meta: Mapping[str, str] | None = None
+) -> Part:
+    """A service that has an instance on each of its nodes; ``meta`` are more attributes of the interleaved clone."""
+    size = {"clone-max": str(len(service.nodes)), "clone-node-max": "1", "interleave": "true"}
+    return on_its_nodes(service, topology, model.clone(clone_name(service), instance, {**size, **(meta or {})}))
 
 
 class ServiceType(ABC):

@@ -25,7 +25,7 @@ from hafailover.crm.schema import (
     text,
     unknown,
 )
-from hafailover.crm.service import Anchor, Part, ReadProperty, ReadSecret, ServiceType
+from hafailover.crm.service import Anchor, Part, ReadProperty, ReadSecret, ServiceType, clone_name, on_each_of_its_nodes
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -183,31 +183,14 @@ class MariaDB(ServiceType):
             # What priority-fencing-delay weighs: the node with the primary survives a split.
             meta["priority"] = "10"
         instance = model.primitive(name, ("ocf", "hafailover", "mariadb"), params, operations, meta)
-        clone_name = _clone_name(service)
-        clone = model.clone(
-            clone_name,
-            instance,
-            {
-                "promotable": "true",
-                "promoted-max": "1",
-                "promoted-node-max": "1",
-                "clone-max": str(len(service.nodes)),
-                "clone-node-max": "1",
-                "notify": "true",
-                "interleave": "true",
-            },
-        )
-        elsewhere = [node for node in topology.nodes if node not in set(service.nodes)]
-        return Part(
-            (clone,),
-            tuple(model.location(f"{name}-not-on-{node}", clone_name, node, "-INFINITY") for node in elsewhere),
-        )
+        promotable = {"promotable": "true", "promoted-max": "1", "promoted-node-max": "1", "notify": "true"}
+        return on_each_of_its_nodes(service, topology, instance, promotable)
 
     def anchor(self, service: Service, role: str | None) -> Anchor:
         """``primary`` comes after promote; ``replica`` and no role after start."""
         roles = {"primary": ("Promoted", "promote"), "replica": ("Unpromoted", "start"), None: (None, "start")}
         promoted, action = roles[role]
-        return Anchor(_clone_name(service), promoted, action, service.nodes)
+        return Anchor(clone_name(service), promoted, action, service.nodes)
 
     def files(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[RenderedFile]:
         """The server's defaults-file and the replication account."""
@@ -234,10 +217,6 @@ def _server_ids(service: Service, topology: Topology) -> Iterator[Problem]:
         if number_ in used:
             yield Problem(("server_ids",), f"gives {used[number_]} and {node} the same server_id {number_}")
         used[number_] = node
-
-
-def _clone_name(service: Service) -> str:
-    return f"{service.name}-clone"
 
 
 def _config_path(service: Service) -> str:

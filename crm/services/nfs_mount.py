@@ -12,7 +12,7 @@ from hafailover.crm.files import RenderedFile
 from hafailover.crm.model import Constraint, Primitive
 from hafailover.crm.nfs_names import address_of, export_path, mount_ordering_file
 from hafailover.crm.schema import Problem, boolean, choice, duration, mapping, named, path, seconds, text, unknown
-from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType
+from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType, clone_name, on_each_of_its_nodes
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -108,21 +108,12 @@ class NfsMount(ServiceType):
     def part(self, service: Service, topology: Topology) -> Part:
         """The clone, and its order with the server's address."""
         members = [_mount(service, topology, name) for name in service.options["to"]]
-        clone = model.clone(
-            _clone_name(service),
-            model.group(service.name, members),
-            {"interleave": "true", "clone-max": str(len(service.nodes)), "clone-node-max": "1"},
-        )
-        elsewhere = [node for node in topology.nodes if node not in service.nodes]
-        constraints = [
-            model.location(f"{service.name}-not-on-{node}", _clone_name(service), node, "-INFINITY")
-            for node in elsewhere
-        ]
-        return Part((clone,), (*constraints, *_orders(service, topology)))
+        part = on_each_of_its_nodes(service, topology, model.group(service.name, members))
+        return Part(part.resources, (*part.constraints, *_orders(service, topology)))
 
     def anchor(self, service: Service, role: str | None) -> Anchor:
         """All its directories are mounted."""
-        return Anchor(_clone_name(service), None, "start", service.nodes)
+        return Anchor(clone_name(service), None, "start", service.nodes)
 
     def files(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[RenderedFile]:
         """Shutdown stops Pacemaker before it takes mounts away."""
@@ -187,7 +178,7 @@ def _orders(service: Service, topology: Topology) -> list[Constraint]:
     vip = address_of(topology, service.options.get("from", ""))
     if vip is None:
         return []
-    clone = _clone_name(service)
+    clone = clone_name(service)
     after = f"{clone}-after-{vip.name}"
     if service.options["on_server_move"] == REMOUNT:
         # Both ways: each node lets go of everything before the address moves. The serving node must: its bind mount would keep
@@ -206,10 +197,6 @@ def _orders(service: Service, topology: Topology) -> list[Constraint]:
 def _directory(entry: str | Mapping[str, Any]) -> str:
     directory: str = entry if isinstance(entry, str) else entry["directory"]
     return directory
-
-
-def _clone_name(service: Service) -> str:
-    return f"{service.name}-clone"
 
 
 SERVICE_TYPE = NfsMount()

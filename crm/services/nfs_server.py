@@ -15,7 +15,7 @@ from hafailover.crm.files import RenderedFile
 from hafailover.crm.model import Primitive
 from hafailover.crm.nfs_names import address_of, export_path, mount_ordering_file, server_scope
 from hafailover.crm.schema import Problem, boolean, choice, duration, mapping, milliseconds, named, number, path, text
-from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType
+from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType, on_its_nodes
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -130,13 +130,7 @@ class NfsServer(ServiceType):
             members.append(_ganesha(service))
         # What priority-fencing-delay weighs: the node that has the content survives a split.
         meta = {"priority": "10"} if topology.quorum.two_node else None
-        elsewhere = [node for node in topology.nodes if node not in service.nodes]
-        return Part(
-            (model.group(service.name, members, meta),),
-            tuple(
-                model.location(f"{service.name}-not-on-{node}", service.name, node, "-INFINITY") for node in elsewhere
-            ),
-        )
+        return on_its_nodes(service, topology, model.group(service.name, members, meta))
 
     def anchor(self, service: Service, role: str | None) -> Anchor:
         """The whole group: its last export is the last to start."""

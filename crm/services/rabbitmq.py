@@ -25,7 +25,7 @@ from hafailover.crm.schema import (
     secret,
     text,
 )
-from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType
+from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType, clone_name, on_each_of_its_nodes
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -174,27 +174,12 @@ class RabbitMQ(ServiceType):
             "failure-timeout": "60s",
         }
         instance = model.primitive(name, ("ocf", "hafailover", "rabbitmq"), params, operations, meta)
-        clone_name = _clone_name(service)
-        clone = model.clone(
-            clone_name,
-            instance,
-            {
-                "clone-max": str(len(service.nodes)),
-                "clone-node-max": "1",
-                "interleave": "true",
-                # After a total stop one instance may wait for data that another one has: they must start together.
-                "ordered": "false",
-            },
-        )
-        elsewhere = [node for node in topology.nodes if node not in set(service.nodes)]
-        return Part(
-            (clone,),
-            tuple(model.location(f"{name}-not-on-{node}", clone_name, node, "-INFINITY") for node in elsewhere),
-        )
+        # After a total stop one instance may wait for data that another one has: they must start together.
+        return on_each_of_its_nodes(service, topology, instance, {"ordered": "false"})
 
     def anchor(self, service: Service, role: str | None) -> Anchor:
         """Followers come after the broker on their own node."""
-        return Anchor(_clone_name(service), None, "start", service.nodes)
+        return Anchor(clone_name(service), None, "start", service.nodes)
 
     def files(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[RenderedFile]:
         """The configuration, the cookie, the health check's account, and the definitions."""
@@ -220,10 +205,6 @@ class RabbitMQ(ServiceType):
         if node not in service.nodes:
             return []
         return [FileEdit(ENV_PATH, lambda old: block(old, "", [f"NODENAME=rabbit@{node}"], ENV_PATH))]
-
-
-def _clone_name(service: Service) -> str:
-    return f"{service.name}-clone"
 
 
 def _credentials_path(service: Service) -> str:

@@ -23,7 +23,16 @@ from hafailover.crm.schema import (
     secret,
     text,
 )
-from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType, service_types
+from hafailover.crm.service import (
+    Anchor,
+    Part,
+    ReadSecret,
+    ServiceType,
+    clone_name,
+    on_each_of_its_nodes,
+    on_its_nodes,
+    service_types,
+)
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -128,15 +137,8 @@ class StackStorm(ServiceType):
     def part(self, service: Service, topology: Topology) -> Part:
         """A clone, or one resource; on no other node than the service's."""
         resource = self._primitive(service, topology)
-        top: model.Resource = resource
-        if self.cloned(service):
-            meta = {"clone-max": str(len(service.nodes)), "clone-node-max": "1", "interleave": "true"}
-            top = model.clone(f"{service.name}-clone", resource, meta)
-        elsewhere = [node for node in topology.nodes if node not in set(service.nodes)]
-        return Part(
-            (top,),
-            tuple(model.location(f"{service.name}-not-on-{node}", top.id, node, "-INFINITY") for node in elsewhere),
-        )
+        place = on_each_of_its_nodes if self.cloned(service) else on_its_nodes
+        return place(service, topology, resource)
 
     def _primitive(self, service: Service, topology: Topology) -> Primitive:
         name, options = service.name, service.options
@@ -170,7 +172,7 @@ class StackStorm(ServiceType):
 
     def anchor(self, service: Service, role: str | None) -> Anchor:
         """After the start of the clone or the resource."""
-        name = f"{service.name}-clone" if self.cloned(service) else service.name
+        name = clone_name(service) if self.cloned(service) else service.name
         return Anchor(name, None, "start", service.nodes)
 
     def files(self, service: Service, topology: Topology, node: str, read: ReadSecret) -> list[RenderedFile]:
