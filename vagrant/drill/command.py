@@ -12,7 +12,7 @@ from typing import Any
 import click
 from hafailover.crm.errors import FAILED, UsageError
 from hafailover.vagrant import host
-from hafailover.vagrant.drill import report, scenario, session, target
+from hafailover.vagrant.drill import options, report, scenario, session, target
 from hafailover.vagrant.drill.engine import Drill
 from hafailover.vagrant.drill.heartbeat import Heartbeat
 from hafailover.vagrant.drill.null import Null
@@ -59,46 +59,19 @@ class _Drill(click.Command):
     show_default=True,
     help="What manages the database; null is Pacemaker alone, with agents that do nothing.",
 )
-@click.option(
-    "--lab",
-    "lab_name",
-    metavar="NAME",
-    envvar="HAFAILOVER_LAB",
-    help="Which lab. One that does not run is made and removed afterwards. [env: HAFAILOVER_LAB]",
-)
-@click.option(
-    "-t",
-    "--topology",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Topology of the lab that is made; one that runs must run this one.",
-)
-@click.option(
-    "--keep",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Keep every run's ledger (one line of JSON per write) in DIR; else only a failed drill's are kept.",
-)
-@click.option(
-    "--interval",
-    default="10ms",
-    show_default=True,
-    metavar="T",
-    callback=session.interval,
-    help="Time between two writes of the client; a slow machine's replicas may not keep up with the default.",
-)
+@options.lab()
+@options.keep("Keep every run's ledger (one line of JSON per write) in DIR; else only a failed drill's are kept.")
+@options.interval
 @click.option("--all", "all_", is_flag=True, help="Every scenario that comes with the program, also the long ones.")
 @click.option("--long", "long_", is_flag=True, help="Those that take too long to be run with all the others.")
 @click.option("--list", "list_", is_flag=True, help="List the scenarios and leave.")
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
-)
+@options.output
 def command(
     scenarios: Sequence[str],
     runs: int,
     agents: str,
     lab_name: str | None,
-    topology: Path | None,
+    file: Path | None,
     keep: Path | None,
     interval: float,
     all_: bool,
@@ -133,7 +106,7 @@ def command(
     host.require()
     say = session.Progress()
     disk_mib = scenario.DISK_MIB if any(item.fills for item in chosen) else 0
-    with session.interruptible(), session.lab(lab_name, say, topology, disk_mib) as lab:
+    with session.interruptible(), session.lab(lab_name, say, file, disk_mib) as lab:
         done = _drill(lab, _STACKS[agents](), [item for item in chosen for _ in range(runs)], keep, interval, say)
     click.echo(report.as_json(done) if output == "json" else report.as_table(done))
     if not all(run.ok for run in done):

@@ -17,7 +17,7 @@ from hafailover.crm import topology
 from hafailover.crm.errors import FAILED, UsageError
 from hafailover.vagrant import host, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill import counts, evidence, report, seeded, session, target
+from hafailover.vagrant.drill import counts, evidence, options, report, seeded, session, target
 from hafailover.vagrant.drill.engine import Drill
 from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.scenario import DISK_MIB
@@ -35,47 +35,19 @@ _USUAL = 20.0  # seconds that a fault takes from break to healthy; for the lengt
     default="10m",
     show_default=True,
     metavar="T",
-    callback=session.duration,
+    callback=options.duration,
     help="How long to begin new faults.",
 )
-@click.option(
-    "--interval",
-    default="10ms",
-    show_default=True,
-    metavar="T",
-    callback=session.interval,
-    help="Time between two writes of the client; a slow machine's replicas may not keep up with the default.",
-)
+@options.interval
 @click.option("--from", "first", type=click.IntRange(1), default=1, metavar="K", help="Begin with fault K of the seed.")
 @click.option("--only", type=click.IntRange(1), metavar="K", help="Fault K of the seed alone.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print what the seed would do, and leave.")
 @click.option(
     "--without", multiple=True, type=click.Choice(seeded.KINDS), help="Leave this kind of fault out; may be repeated."
 )
-@click.option(
-    "--lab",
-    "lab_name",
-    metavar="NAME",
-    envvar="HAFAILOVER_LAB",
-    help="Which lab. One that does not run is made and removed afterwards. [env: HAFAILOVER_LAB]",
-)
-@click.option(
-    "-t",
-    "--topology",
-    "file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Topology of the lab that is made; one that runs must run this one.",
-)
-@click.option(
-    "--keep",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Keep every fault's ledger in DIR; else only those of faults that failed, with the nodes' journals.",
-)
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
-)
+@options.lab()
+@options.keep("Keep every fault's ledger in DIR; else only those of faults that failed, with the nodes' journals.")
+@options.output
 def command(
     seed: int | None,
     duration: float,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hafailover.vagrant.drill import columns
 from hafailover.vagrant.drill.timeline import Phases
 
 
@@ -69,19 +70,12 @@ def as_json(runs: Sequence[Run]) -> str:
 
 
 _HEADINGS = ("scenario", "from → to", "gap s", "first s", "acked", "lost", "extra", "dual", "back s", "")
+_LEFT = (0, 1, 9)
 
 
 def as_table(runs: Sequence[Run]) -> str:
     """Return a table, at most 80 columns wide for names of usual length, then what went wrong in each failed run."""
-    rows = [_HEADINGS] + [_cells(run) for run in runs]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = [
-        " ".join(
-            cell.ljust(width) if column in (0, 1, 9) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = list(columns.lines([_HEADINGS, *map(_cells, runs)], _LEFT))
     for number, run in enumerate(runs, 1):
         lines += [f"run {number}, {run.scenario}: {problem}" for problem in run.problems]
     failed = sum(not run.ok for run in runs)

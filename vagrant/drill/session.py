@@ -11,15 +11,12 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from hafailover.crm import schema
 from hafailover.crm import topology as topologies
 from hafailover.crm.errors import RefusedError, UsageError
 from hafailover.vagrant import host, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.drill.engine import Say
 from hafailover.vagrant.lab import Lab, Options
-
-_INTERVALS = (0.001, 0.5)  # seconds; with longer ones a fault would strike before the first writes
 
 
 class Progress:
@@ -32,22 +29,6 @@ class Progress:
     def __call__(self, text: str) -> None:
         """Print ``text``."""
         click.echo(f"{time.monotonic() - self._began:6.1f} s  {self.run}{text}", err=True)
-
-
-def duration(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    """A click callback: ``"10ms"`` in seconds; BadParameter if it is no time."""
-    try:
-        return schema.milliseconds(value) / 1000
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; write it with its unit, such as 10m or 1h") from None
-
-
-def interval(context: click.Context, parameter: click.Parameter, value: str) -> float:
-    """A click callback: the time between two of the client's writes, in seconds; UsageError if it is out of range."""
-    found = duration(context, parameter, value)
-    if not _INTERVALS[0] <= found <= _INTERVALS[1]:
-        raise UsageError("--interval: must be between 1ms and 500ms.")
-    return found
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import click
 from hafailover.crm import schema
 from hafailover.crm.errors import FAILED, UsageError
 from hafailover.vagrant import host
-from hafailover.vagrant.drill import session, target, work_run
+from hafailover.vagrant.drill import columns, options, session, target, work_run
 from hafailover.vagrant.drill.work_faults import FAULTS
 from hafailover.vagrant.drill.work_run import WorkRun
 from hafailover.vagrant.lab import Lab
@@ -24,25 +24,9 @@ TOPOLOGY = Path(__file__).resolve().parents[1] / "topologies" / "stackstorm-pair
 @click.argument("faults", nargs=-1, metavar="[FAULT]...")
 @click.option("-n", "--runs", type=click.IntRange(1), default=1, show_default=True, help="Rounds of all faults.")
 @click.option("--node", metavar="NAME", help="Only this node, instead of each in turn.")
-@click.option(
-    "--lab",
-    "lab_name",
-    metavar="NAME",
-    envvar="HAFAILOVER_LAB",
-    help="Which lab. One that does not run is made and removed afterwards. [env: HAFAILOVER_LAB]",
-)
-@click.option(
-    "-t",
-    "--topology",
-    "file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Topology of the lab that is made (default: stackstorm-pair.yml); one that runs must run this one.",
-)
+@options.lab(default="stackstorm-pair.yml")
 @click.option("--list", "list_", is_flag=True, help="List the faults and leave.")
-@click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
-)
+@options.output
 def command(
     faults: Sequence[str],
     runs: int,
@@ -104,19 +88,12 @@ def _drill(lab: Lab, names: Sequence[str], node: str | None, say: session.Progre
 
 
 _HEADINGS = ("fault", "node", "acked", "lost", "again", "publish s", "consume s", "no tick s", "back s", "")
+_LEFT = (0, 1, 9)
 
 
 def table(runs: Sequence[WorkRun]) -> str:
     """A table for people, then what went wrong in each failed run."""
-    rows = [_HEADINGS, *(_cells(run) for run in runs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = [
-        " ".join(
-            cell.ljust(width) if column in (0, 1, 9) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = list(columns.lines([_HEADINGS, *map(_cells, runs)], _LEFT))
     for run in runs:
         lines += [f"{run.fault} {run.node}: {problem}" for problem in run.problems]
     failed = sum(not run.ok for run in runs)
