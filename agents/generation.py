@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import time
 
+from hafailover.agents import RUN_DIR
 from hafailover.agents.record import NamedTuple
-
-RUN_DIR = "/run/hafailover"
 
 
 class Generation(NamedTuple):

@@ -122,11 +122,11 @@ def _await_death(ctx: Context, names: Sequence[str], seconds: float) -> list[str
 
 def _hangs(ctx: Context, name: str) -> bool:
     """Whether all processes of a killed unit hang in the kernel."""
-    from hafailover.agents import threads
+    from hafailover.agents import proc
 
     group = ctx.run(["systemctl", "show", "--property=ControlGroup", "--value", "--", name], timeout=_ASK).out.strip()
     pids = {pid for root in _CGROUPS for pid in _members(f"{root}{group}")} if group else set()
-    return bool(pids) and all(threads.hang(pid) for pid in pids)
+    return bool(pids) and all(proc.hang(pid) for pid in pids)
 
 
 def _members(directory: str) -> list[int]:

@@ -1,33 +1,20 @@
-"""Run by systemd when a MariaDB server's process has ended (``ExecStopPost=``): tell Pacemaker at once, not at the next monitor.
+"""Run by systemd when a MariaDB server's process has ended.
 
-Two ways to tell. When a replica may take over, only the dead server's promotion score is lowered: Pacemaker demotes it (which succeeds at
-once on a dead server) and promotes the peer without a stop in between, and the dead instance's next monitor restarts it as a replica.
-Without such a replica the failure is reported, and the server is restarted in place. If this hook dies, the next monitor finds the
-same: nothing but time is lost.
+Two ways to tell Pacemaker. When a replica may take over, only the dead server's promotion score is lowered: Pacemaker demotes it (which
+succeeds at once on a dead server) and promotes the peer without a stop in between, and the dead instance's next monitor restarts it as a
+replica. Without such a replica the failure is reported, and the server is restarted in place.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Sequence
 
-from hafailover.agents import journal, process
 from hafailover.agents.mariadb.cluster import give_up, handing_over
 from hafailover.agents.mariadb.decide import SCORE_NEVER, SCORE_PRIMARY, SCORE_REQUESTED
-from hafailover.agents.mariadb.server import RUN_DIR
-from hafailover.crm.pacemaker import Pacemaker, PacemakerError
+from hafailover.crm.pacemaker import Pacemaker
+from hafailover.hooks import died
 
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _PRIMARY = (str(SCORE_PRIMARY), str(SCORE_REQUESTED))
-_TIMEOUT = 10.0  # seconds for each call to Pacemaker; systemd runs this hook with an empty environment
-
-
-def _run(argv: Sequence[str], timeout: float | None = None, input: str | None = None) -> process.Result:
-    program = process.find(argv[0], _PATH)
-    if program is None:
-        raise PacemakerError(f"{argv[0]} is not installed")
-    return process.run(program, argv, timeout or _TIMEOUT, {"PATH": _PATH, "LC_ALL": "C"}, input)
 
 
 def report(resource: str, pacemaker: Pacemaker, node: str) -> str:
@@ -46,12 +33,4 @@ def report(resource: str, pacemaker: Pacemaker, node: str) -> str:
 
 def main() -> None:
     """Entry point: argv[1] is the resource's name."""
-    resource = sys.argv[1]
-    if os.path.exists(f"{RUN_DIR}/{resource}.planned"):
-        return
-    try:
-        node = _run(["crm_node", "-n"]).out.strip()
-        said = report(resource, Pacemaker(_run, _TIMEOUT), node)
-    except (PacemakerError, OSError) as error:
-        said = f"mariadbd died, and Pacemaker could not be told ({error}); its next monitor will find out"
-    journal.send("notice", "hafailover-mariadb", said, {"HAFAILOVER_EVENT": "died", "HAFAILOVER_RESOURCE": resource})
+    died.tell("mariadb", "mariadbd", sys.argv[1], report)

@@ -10,10 +10,9 @@ import fcntl
 import os
 import time
 
-from hafailover.agents import generation
+from hafailover.agents import RUN_DIR, generation
 from hafailover.agents.mariadb import decide, journal
 from hafailover.agents.mariadb.journal import Journal, JournalError
-from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context, Result
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import time
 
-from hafailover.agents import ocf
+from hafailover.agents import RUN_DIR, ocf
 from hafailover.agents.mariadb.cluster import successor
-from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False

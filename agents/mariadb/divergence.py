@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
+from hafailover.agents import RUN_DIR
 from hafailover.agents.mariadb import decide, gtid
 from hafailover.agents.mariadb.cluster import Cluster
-from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.mariadb.sql import Connection
 
 ATTRIBUTE = "diverged"

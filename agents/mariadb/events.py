@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 
+from hafailover.agents import RUN_DIR
 from hafailover.agents.mariadb.cluster import Refused
-from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.mariadb.sql import Connection, SqlError
 
 TYPE_CHECKING = False

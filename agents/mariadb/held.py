@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from hafailover.agents.mariadb.server import RUN_DIR
+from hafailover.agents import RUN_DIR
 from hafailover.agents.record import NamedTuple
 
 WAITING = "waiting"

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import time
 
+from hafailover.agents import RUN_DIR
 from hafailover.agents.mariadb import journal
-from hafailover.agents.mariadb.server import RUN_DIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

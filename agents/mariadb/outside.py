@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from hafailover.agents.mariadb.server import RUN_DIR
+from hafailover.agents import RUN_DIR
 from hafailover.agents.ocf import ERR_CONFIGURED, Context, OcfError
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from hafailover.agents.mariadb.server import RUN_DIR
+from hafailover.agents import RUN_DIR
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False

@@ -18,10 +18,9 @@ from __future__ import annotations
 import os
 import time
 
-from hafailover.agents import ocf
+from hafailover.agents import RUN_DIR, ocf
 from hafailover.agents.mariadb import binlog, gtid, relaylog, sql
 from hafailover.agents.mariadb.relaylog import Rest
-from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.mariadb.sql import SqlError
 from hafailover.agents.nodes import addresses
 from hafailover.agents.record import NamedTuple

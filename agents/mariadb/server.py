@@ -11,7 +11,7 @@ import os
 import pwd
 import time
 
-from hafailover.agents import ocf
+from hafailover.agents import RUN_DIR, ocf, proc
 from hafailover.agents.mariadb import decide, vital
 from hafailover.agents.ocf import Context, Result
 from hafailover.agents.record import NamedTuple
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # the signal module would build enums for 5 ms
 
-RUN_DIR = "/run/hafailover"
 _NAMES = ("mariadbd", "mysqld")
 _DEATH = 60.0  # seconds that the kernel may take to give back the memory of a killed server
 _STUCK = 15.0  # seconds in which a disk that still works has answered
@@ -57,11 +56,10 @@ def _process(pid: int, datadir: str) -> Process | None:
                 return None
         if os.readlink(f"/proc/{pid}/cwd") != datadir:
             return None
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else Process(pid, fields[19])
+    ticks = proc.started(pid)
+    return None if ticks is None else Process(pid, ticks)
 
 
 def unit_name(resource: str) -> str:

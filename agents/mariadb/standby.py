@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from hafailover.agents import ocf
+from hafailover.agents import RUN_DIR, ocf
 from hafailover.agents.mariadb import decide, divergence, first, gtid, life, minority, replication, roles
 from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.held import CLONING
 from hafailover.agents.mariadb.journal import Journal
-from hafailover.agents.mariadb.server import RUN_DIR, Unit
+from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import Connection
 from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context

@@ -14,11 +14,10 @@ import os
 import sys
 import time
 
-from hafailover.agents import ocf
+from hafailover.agents import RUN_DIR, ocf
 from hafailover.agents.mariadb import outside, regain, semisync, sql
 from hafailover.agents.mariadb.cluster import Cluster, Refused
 from hafailover.agents.mariadb.journal import Journal, JournalError
-from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context

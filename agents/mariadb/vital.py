@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from hafailover.agents import threads
+from hafailover.agents import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,20 +24,20 @@ def gone(process: Process) -> bool:
     The main thread is a zombie as soon as it is killed, while another one may still hang in the kernel with the data files open and
     locked: until that has ended, too, nothing else may be started on them.
     """
-    fields = threads.stat(f"/proc/{process.pid}/stat")
+    fields = proc.stat(f"/proc/{process.pid}/stat")
     if fields is None or fields[19] != process.started:
         return True
-    return fields[0] in "ZX" and len(threads.states(process.pid)) <= 1
+    return fields[0] in "ZX" and len(proc.states(process.pid)) <= 1
 
 
 def hangs_dead(process: Process) -> bool:
     """Tell whether all that is left of a killed process hangs in the kernel, from where it will not come back to its program."""
-    return threads.hang(process.pid)
+    return proc.hang(process.pid)
 
 
 def stuck(process: Process) -> bool:
     """Tell whether a thread is in uninterruptible sleep, which no signal ends: its disk does not answer."""
-    return "D" in threads.states(process.pid)
+    return "D" in proc.states(process.pid)
 
 
 def busy(process: Process) -> bool:
@@ -47,7 +47,7 @@ def busy(process: Process) -> bool:
     """
     working = 0
     for _ in range(_SAMPLES):
-        if "R" in threads.states(process.pid):
+        if "R" in proc.states(process.pid):
             working += 1
         time.sleep(_SAMPLE_EVERY)
     return working >= _WORKING

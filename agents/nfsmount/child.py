@@ -10,6 +10,7 @@ import os
 import select
 import time
 
+from hafailover.agents import proc
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -56,7 +57,7 @@ def _run(work: Callable[[], Iterable[str]], seconds: float) -> tuple[str, bool, 
     if pid == 0:
         _work(work, reading, writing)
     os.close(writing)
-    started = start_time(pid) or ""
+    started = proc.started(pid) or ""
     try:
         chunks, complete = _read(reading, seconds)
     finally:  # also when a SIGTERM to the agent ends the wait
@@ -118,17 +119,7 @@ def end(pid: int) -> bool:
 
 def alive(left: Left) -> bool:
     """Whether a child that was left behind still hangs."""
-    return start_time(left.pid) == left.started
-
-
-def start_time(pid: int) -> str | None:
-    """When a process began, in clock ticks since boot; None if there is none, or only its remains."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
+    return proc.started(left.pid) == left.started
 
 
 def error(text: str) -> tuple[int, str] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from hafailover.agents import RUN_DIR
 from hafailover.agents.nfsmount import child
 from hafailover.agents.nfsmount.child import Left
 from hafailover.agents.record import NamedTuple
@@ -17,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hafailover.agents.nfsmount.mounts import Mount
 
-RUN_DIR = "/run/hafailover"
 READ, WRITE = 10, 20  # what OCF_CHECK_LEVEL asks for: list the directory; write and read a file, too
 _NO_CHILD = Left(0, "")
 _ANSWERS = "answers"

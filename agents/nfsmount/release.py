@@ -10,6 +10,7 @@ import ctypes
 import os
 import time
 
+from hafailover.agents import proc
 from hafailover.agents.nfsmount import child, mounts, users
 from hafailover.agents.nfsmount.wanted import NFS
 from hafailover.agents.ocf import Context
@@ -146,14 +147,14 @@ def _end(mount: Mount, who: list[User], number: int, seconds: float) -> list[Use
     for user in who:
         _signal(user, number)
     while True:
-        left = [user for user in who if child.start_time(user.pid) == user.started]
+        left = [user for user in who if proc.started(user.pid) == user.started]
         if not left or time.monotonic() > until:
             return left
         time.sleep(_POLL)
 
 
 def _signal(user: User, number: int) -> None:
-    if child.start_time(user.pid) == user.started:
+    if proc.started(user.pid) == user.started:
         try:
             os.kill(user.pid, number)
         except ProcessLookupError:

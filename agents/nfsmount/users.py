@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 
 from hafailover.agents.nfsmount import child
+from hafailover.agents.proc import stat as fields_of
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -180,9 +181,8 @@ def _own_line(proc: str) -> list[int]:
     pid = os.getpid()
     while pid > 1 and pid not in line:
         line.append(pid)
-        try:
-            with open(f"{proc}/{pid}/stat") as file:
-                pid = int(file.read().rpartition(")")[2].split()[1])
-        except OSError:
+        fields = fields_of(f"{proc}/{pid}/stat")
+        if fields is None:
             return line
+        pid = int(fields[1])
     return line

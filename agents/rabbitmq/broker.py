@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from hafailover.agents import units
+from hafailover.agents import proc, units
 from hafailover.agents.ocf import ERR_GENERIC, ERR_INSTALLED, Context, OcfError
 from hafailover.agents.rabbitmq import amqp, credentials
 from hafailover.agents.rabbitmq.nodes import broker
@@ -63,13 +63,10 @@ class Broker:
 
     def since(self) -> int:
         """When its process began, as Unix time; 0 if there is none."""
-        pid = self.state().pid
-        try:
-            with open(f"/proc/{pid}/stat") as file:
-                ticks = int(file.read().rpartition(")")[2].split()[19])
-        except (OSError, ValueError):
+        ticks = proc.started(self.state().pid)
+        if ticks is None:
             return 0
-        return int(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK"))
+        return int(time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + int(ticks) / os.sysconf("SC_CLK_TCK"))
 
     def check_version(self) -> None:
         """OcfError when it is not installed, or not of the major version that the configuration was made for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-RUN_DIR = "/run/hafailover"
+from hafailover.agents import RUN_DIR
 
 
 class Memo:

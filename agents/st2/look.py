@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from hafailover.agents import proc
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,12 +30,8 @@ class Process:
 
 def process(pid: int) -> Process | None:
     """The process of this pid, None if there is none that lives."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in "ZX" else Process(fields[19], fields[0])
+    found = proc.living(pid)
+    return None if found is None else Process(found.started, found.state)
 
 
 def uptime() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-RUN_DIR = "/run/hafailover"
+from hafailover.agents import RUN_DIR
 
 
 class Unit:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hafailover.agents import proc
 from hafailover.agents.nfsmount import child, decide, mounting, mounts, options, place, probe, release, users, wanted
 from hafailover.agents.nfsmount.child import Left
 from hafailover.agents.ocf import ERR_CONFIGURED, ERR_INSTALLED
@@ -309,7 +310,7 @@ def test_a_child_that_even_kill_does_not_end_is_left_and_remembered(monkeypatch,
     (mount,) = mounts.parse(NFS)
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        left = Left(sleeper.pid, child.start_time(sleeper.pid))
+        left = Left(sleeper.pid, proc.started(sleeper.pid))
         asked = []
         monkeypatch.setattr(child, "ask", lambda work, seconds: asked.append(1) or child.Answer(None, left))
         first = probe.look("r", mount, 0, 5)

@@ -16,11 +16,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from hafailover.agents import RUN_DIR
 from hafailover.agents.mariadb import sql
 from hafailover.agents.mariadb.cloning import facts, pace
 from hafailover.agents.mariadb.cloning.link import ALIVE, DATA, END, Link
 from hafailover.agents.mariadb.cluster import Cluster
-from hafailover.agents.mariadb.server import RUN_DIR, Unit
+from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import SqlError
 from hafailover.agents.ocf import Context
 

@@ -7,7 +7,7 @@ import json
 import os
 import time
 
-from hafailover.agents.mariadb.server import RUN_DIR
+from hafailover.agents import RUN_DIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 
+from hafailover.agents import RUN_DIR
 from hafailover.agents.mariadb.peer_port import peer_port
-from hafailover.agents.mariadb.server import RUN_DIR
 from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 

@@ -11,6 +11,7 @@ import fcntl
 import os
 import time
 
+from hafailover.agents import RUN_DIR
 from hafailover.agents.mariadb import gtid, held, life, outside, rejoin_record, replication, sql
 from hafailover.agents.mariadb.cloning import facts, ladder, notes, position, receive, swap
 from hafailover.agents.mariadb.cloning.ladder import Plan
@@ -19,7 +20,7 @@ from hafailover.agents.mariadb.cloning.receive import Clone, CloneError, Refusal
 from hafailover.agents.mariadb.cloning.swap import PLACED, SWAPPED, Swap, SwapError
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import JournalError
-from hafailover.agents.mariadb.server import RUN_DIR, Unit
+from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import SqlError
 from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context, OcfError
