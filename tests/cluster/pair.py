@@ -4,36 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from typing import Any, Callable
+from typing import Any
 
 from hafailover.agents.mariadb import journal
 from hafailover.vagrant.lab import Lab
+from labs import shell, until
 
 UNIT = "hafailover-mariadb-db.service"
-# One image for all tests of StackStorm's parts: building it takes longer than a test.
-STACK = ("mariadb", "nfs-mount", "nfs-server", "rabbitmq")
-PATIENCE = 180.0  # seconds; generous, so that a slow machine fails no test
 _PUBLISHED = ("reign", "position", "incarnation", "why", "final", "received", "diverged", "adopt")
-
-
-def until(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-    """Poll until ``check`` returns something true, and return it."""
-    end = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.3)
-
-
-def shell(lab: Lab, node: str, script: str, timeout: float = 120) -> str:
-    """Run a script in a node; its output. AssertionError when it fails."""
-    done = lab.exec(node, ["sh", "-euc", script], timeout=timeout)
-    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-    return done.stdout.strip()
 
 
 def sql(lab: Lab, node: str, statement: str, timeout: float = 60) -> str:

@@ -22,11 +22,12 @@ CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 package = sys.modules.setdefault("hafailover", ModuleType("hafailover"))
 package.__path__ = [str(CHECKOUT)]
 
+from hafailover.agents import RUN_DIR  # noqa: E402
 from hafailover.agents.mariadb import cluster as clusters  # noqa: E402
 from hafailover.agents.mariadb import gtid, held, journal, life, roles, semisync, sql, standby, starting  # noqa: E402
 from hafailover.agents.mariadb.cluster import Cluster, now  # noqa: E402
 from hafailover.agents.mariadb.declaration import agent  # noqa: E402
-from hafailover.agents.mariadb.server import RUN_DIR, Unit  # noqa: E402
+from hafailover.agents.mariadb.server import Unit  # noqa: E402
 from hafailover.agents.mariadb.sql import Connection, SqlError  # noqa: E402
 from hafailover.crm.pacemaker import Membership, Pacemaker, View  # noqa: E402
 

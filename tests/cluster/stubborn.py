@@ -14,7 +14,8 @@ from typing import Any
 from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from pair import healthy, other, status, until
+from labs import until
+from pair import healthy, other, status
 
 ADDRESS = "10.77.0.100"
 SCHEMA = """

@@ -9,12 +9,12 @@ from typing import Any, Callable
 
 import pytest
 from hafailover.agents.mariadb import journal
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.drill.crew import Crew
 from hafailover.vagrant.drill.ledger import ACKNOWLEDGED, Ledger, acknowledgements
 from hafailover.vagrant.lab import Lab
-from pair import UNIT, assert_same, begin, healthy, never_used, recorded, shell, sql, standing, until
+from labs import lab_of, shell, until
+from pair import UNIT, assert_same, begin, healthy, never_used, recorded, sql, standing
 
 NAME = "adopttest"
 CONFIG = "/etc/mysql/mariadb.conf.d/90-old.cnf"
@@ -30,13 +30,9 @@ INSTALL = "mariadb-install-db --user=mysql --skip-test-db >/dev/null 2>&1"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
         healthy(made)
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def test_a_fresh_pair_may_replicate_from_the_beginning(lab: Lab) -> None:

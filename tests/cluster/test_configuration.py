@@ -12,7 +12,8 @@ from hafailover.crm import generate
 from hafailover.crm import topology as topologies
 from hafailover.crm.formats import cib, crmsh
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.lab import Lab, Options
+from hafailover.vagrant.lab import Options
+from labs import lab_of
 from lxml import etree
 
 NAME = "conftest"
@@ -34,14 +35,9 @@ TWO = TOPOLOGY + "  two: {ip: 10.79.0.51/24}\n"
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    file = tmp_path_factory.mktemp("conf") / "conf.yml"
-    file.write_text(TOPOLOGY)
-    Lab.down(NAME)
-    try:
-        yield Lab.up(NAME, topologies.load(file), Options(sets=("mariadb",)))
-    finally:
-        Lab.down(NAME)
+def lab():
+    with lab_of(NAME, TOPOLOGY, Options(sets=("mariadb",))) as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from hafailover.vagrant.lab import Lab
-from pair import on_its_own_disk, other, until
+from labs import until
+from pair import on_its_own_disk, other
 from stubborn import RUNS, Writer, ask, end, events, make, primary, promoted, prove, reason, session
 
 NAME = "disktest"

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from pair import assert_same, healthy, other, published, recorded, shell, sql, standing, until
+from labs import lab_of, shell, until
+from pair import assert_same, healthy, other, published, recorded, sql, standing
 
 NAME = "divergetest"
 TABLE = "proof.rows"
@@ -17,9 +17,7 @@ TABLE = "proof.rows"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
         healthy(made)
         sql(
             made,
@@ -27,8 +25,6 @@ def lab() -> Iterator[Lab]:
             f"CREATE DATABASE proof; CREATE TABLE {TABLE} (id INT PRIMARY KEY); INSERT INTO {TABLE} VALUES (1)",
         )
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def primary(lab: Lab) -> str:

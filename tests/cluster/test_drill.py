@@ -13,13 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.crm import yamldoc
 from hafailover.vagrant import cgroups, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.drill import scenario, stacks, target
 from hafailover.vagrant.drill.engine import Drill
-from hafailover.vagrant.lab import Lab
+from labs import lab_of
 
 PROGRAM = str(Path(__file__).resolve().parent.parent.parent / "bin" / "hafailover")
 NAME = "drilltest"
@@ -27,11 +26,8 @@ NAME = "drilltest"
 
 @pytest.fixture(scope="module")
 def lab():
-    Lab.down(NAME)
-    try:
-        yield Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
-    finally:
-        Lab.down(NAME)
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
+        yield made
 
 
 @pytest.fixture

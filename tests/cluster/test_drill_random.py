@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.crm import yamldoc
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.drill import scenario, stacks, target
 from hafailover.vagrant.drill.breakage import Breakage
 from hafailover.vagrant.drill.engine import Drill
-from hafailover.vagrant.lab import Lab, Options
+from hafailover.vagrant.lab import Options
+from labs import lab_of
 
 PROGRAM = str(Path(__file__).resolve().parent.parent.parent / "bin" / "hafailover")
 NAME = "drillrandom"
@@ -28,11 +28,8 @@ INTERVAL = 0.1
 
 @pytest.fixture(scope="module")
 def lab():
-    Lab.down(NAME)
-    try:
-        yield Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY), Options(disk_mib=768))
-    finally:
-        Lab.down(NAME)
+    with lab_of(NAME, DEFAULT_TOPOLOGY, Options(disk_mib=768)) as made:
+        yield made
 
 
 def drill(lab, tmp_path, say=lambda text: None):

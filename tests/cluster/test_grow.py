@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from hafailover.crm import topology as topologies
 from hafailover.crm.files import RenderedFile
 from hafailover.vagrant import seed, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab, Options
-from pair import UNIT, healthy, recorded, shell, sql, status, until
+from labs import lab_of, shell, until
+from pair import UNIT, healthy, recorded, sql, status
 from stubborn import Writer
 
 NAME = "growtest"
@@ -31,15 +31,11 @@ Written = Mapping[str, Any]
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY), Options(spares=("db3", "w1")))
+    with lab_of(NAME, DEFAULT_TOPOLOGY, Options(spares=("db3", "w1"))) as made:
         healthy(made)
         sql(made, "db1" if status(made, "db1")["services"][0]["primary"] == "db1" else "db2", TABLES)
         copy_secrets(made)
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def copy_secrets(lab: Lab) -> None:

@@ -7,37 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 from hafailover.agents.mariadb import journal
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from pair import (
-    PATIENCE,
-    UNIT,
-    assert_same_rows,
-    healthy,
-    other,
-    primary,
-    promoted,
-    recorded,
-    rows,
-    sql,
-    until,
-    writing,
-)
+from labs import PATIENCE, lab_of, until
+from pair import UNIT, assert_same_rows, healthy, other, primary, promoted, recorded, rows, sql, writing
 
 NAME = "mariadb"
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
         healthy(made)
         sql(made, primary(made), "CREATE DATABASE proof; CREATE TABLE proof.rows (id INT PRIMARY KEY)")
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def test_a_replica_that_hangs_is_recorded_stale_before_commits_go_on(lab: Lab) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.lab import Lab, Options
-from pair import STACK, other, shell, until
+from labs import STACK, lab_of, shell, until
+from pair import other
 
 NAME = "nfsmount"
 TOPOLOGY = Path(__file__).resolve().parents[2] / "vagrant/topologies/content-pair.yml"
@@ -27,13 +27,9 @@ SOURCE = {"server": "10.77.0.110", "export": "/srv/st2/packs", "fstype": "fuse.l
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(TOPOLOGY), Options(sets=STACK))
+    with lab_of(NAME, TOPOLOGY, Options(sets=STACK)) as made:
         shell(made, made.data_nodes[0], f"mkdir {PACKS}/core; dd if=/dev/urandom of={PACKS}/core/data bs=64k count=16")
         yield made
-    finally:
-        Lab.down(NAME)
     backing = [file.read_text() for file in Path("/sys/block").glob("loop*/loop/backing_file")]
     assert not [file for file in backing if f"/labs/{NAME}/" in file], "the shared disk is gone with the lab"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.crm.install import AGENTS_DIR, agents
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
+from labs import lab_of
 
 NAME = "agents"
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -29,11 +29,8 @@ DTD = "/usr/share/resource-agents/ra-api-1.dtd"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        yield Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
-    finally:
-        Lab.down(NAME)
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
+        yield made
 
 
 def run(lab: Lab, node: str, *argv: str, rc: int = 0, timeout: float = 120) -> str:

@@ -7,24 +7,20 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any, Callable
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
+from labs import PATIENCE, lab_of, until
 
 NAME = "promote"
-PATIENCE = 120.0  # seconds; generous, so that a slow machine fails no test
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
         healthy(made)
         sql(
             made,
@@ -32,8 +28,6 @@ def lab() -> Iterator[Lab]:
             "CREATE DATABASE proof; CREATE TABLE proof.rows (id INT PRIMARY KEY)",
         )
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 @pytest.fixture
@@ -41,15 +35,6 @@ def pair(lab: Lab) -> tuple[str, str]:
     """(primary, replica) of a healthy cluster."""
     found = healthy(lab)["services"][0]
     return found["primary"], next(one["node"] for one in found["instances"] if one["node"] != found["primary"])
-
-
-def until(what: str, check: Callable[[], Any]) -> Any:
-    end = time.monotonic() + PATIENCE
-    while not (found := check()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {PATIENCE:.0f} s: {what}")
-        time.sleep(0.3)
-    return found
 
 
 def status(lab: Lab, node: str | None = None) -> dict[str, Any]:

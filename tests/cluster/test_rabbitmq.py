@@ -9,52 +9,20 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from brokers import (
-    MNESIA,
-    QUEUE,
-    UNIT,
-    Load,
-    ended,
-    events,
-    healthy,
-    mend,
-    reason,
-    sever,
-    shell,
-    standby,
-    until,
-    well,
-)  # fmt: skip
-from hafailover.crm import topology as topologies
+from brokers import MNESIA, QUEUE, UNIT, Load, ended, events, healthy, mend, pair_of, reason, sever, standby, well
 from hafailover.vagrant import state
-from hafailover.vagrant.lab import Lab, Options
-from pair import STACK
+from hafailover.vagrant.lab import Lab
+from labs import shell, until
 
 NAME = "rabbitmqtest"
 BOTH = ["mq1", "mq2"]
 HOSTS = ["10.79.0.1", "10.79.0.2"]
-TOPOLOGY = """
-version: 1
-lab: true
-cluster: {name: rabbitmqtest, encryption: off, detection: {token: 1s}}
-nodes:
-  mq1: {id: 1, links: [10.79.0.1, 10.79.1.1]}
-  mq2: {id: 2, links: [10.79.0.2, 10.79.1.2]}
-quorum: {device: {host: 10.79.0.9, tls: off}}
-services:
-  mq: {type: rabbitmq, users: {app: {}}, partition: ignore, partition_patience: 5s}
-"""
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    file = tmp_path_factory.mktemp("rabbitmq") / "pair.yml"
-    file.write_text(TOPOLOGY)
-    Lab.down(NAME)
-    try:
-        yield Lab.up(NAME, topologies.load(file), Options(sets=STACK, timeout=300))
-    finally:
-        Lab.down(NAME)
+def lab() -> Iterator[Lab]:
+    with pair_of(NAME, ", partition: ignore, partition_patience: 5s") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -6,26 +6,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from brokers import MNESIA, UNIT, ended, events, healthy, reason, shell, standby, until
-from hafailover.crm import topology as topologies
+from brokers import MNESIA, UNIT, ended, events, healthy, pair_of, reason, standby
 from hafailover.crm.install import AGENTS_DIR
-from hafailover.vagrant.lab import Lab, Options
-from pair import STACK
+from hafailover.vagrant.lab import Lab
+from labs import shell, until
 
 NAME = "rabbitmqstart"
 AGENT = f"/{AGENTS_DIR}/rabbitmq"
 COOKIE = "/var/lib/rabbitmq/.erlang.cookie"
-TOPOLOGY = """
-version: 1
-lab: true
-cluster: {name: rabbitmqstart, encryption: off, detection: {token: 1s}}
-nodes:
-  mq1: {id: 1, links: [10.79.0.1, 10.79.1.1]}
-  mq2: {id: 2, links: [10.79.0.2, 10.79.1.2]}
-quorum: {device: {host: 10.79.0.9, tls: off}}
-services:
-  mq: {type: rabbitmq, users: {app: {}}}
-"""
 PARAMETERS = {
     "nodes": "mq1:10.79.0.1 mq2:10.79.0.2",
     "credentials": "/etc/hafailover/mq.cred",
@@ -35,14 +23,9 @@ PARAMETERS = {
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    file = tmp_path_factory.mktemp("rabbitmq") / "pair.yml"
-    file.write_text(TOPOLOGY)
-    Lab.down(NAME)
-    try:
-        yield Lab.up(NAME, topologies.load(file), Options(sets=STACK, timeout=300))
-    finally:
-        Lab.down(NAME)
+def lab() -> Iterator[Lab]:
+    with pair_of(NAME) as made:
+        yield made
 
 
 def act(lab: Lab, action: str, **parameters: str) -> tuple[int, str]:

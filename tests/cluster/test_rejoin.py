@@ -14,7 +14,8 @@ import pytest
 from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from pair import UNIT, healthy, other, recorded, sql, standing, status, until
+from labs import until
+from pair import UNIT, healthy, other, recorded, sql, standing, status
 
 NAME = "rejointest"
 WORK = "/var/lib/.mysql.hafailover"

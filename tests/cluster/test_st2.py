@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.crm.install import AGENTS_DIR
 from hafailover.vagrant.drill import work
 from hafailover.vagrant.drill.work_oracle import judge
 from hafailover.vagrant.lab import Lab, Options
-from pair import STACK
+from labs import STACK, lab_of, until
 
 NAME = "st2test"
 AGENT = f"/{AGENTS_DIR}/st2"
@@ -43,12 +42,8 @@ MESSAGING = "amqp://st2:st2@10.77.0.11:5672/, amqp://st2:st2@10.77.0.12:5672/"
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    file = tmp_path_factory.mktemp("st2") / "st2.yml"
-    file.write_text(TOPOLOGY)
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(file), Options(sets=STACK, timeout=240))
+def lab() -> Iterator[Lab]:
+    with lab_of(NAME, TOPOLOGY, Options(sets=STACK, timeout=240)) as made:
         start_brokers(made)
         work.install_pack(made, "n1")
         work.install_pack(made, "n2")
@@ -56,8 +51,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         run(made, "n1", "crm_resource", "-r", "workers", "--set-parameter", "watch", "-v", "mq=broker db=database")
         healthy(made)
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def start_brokers(lab: Lab) -> None:
@@ -67,11 +60,10 @@ def start_brokers(lab: Lab) -> None:
         lab.exec(
             node, ["sh", "-c", f"{cookie} && chmod 400 /var/lib/rabbitmq/.erlang.cookie"], input="standin", check=True
         )
-        lab.exec(node, ["systemctl", "start", "--no-block", "rabbitmq-server"], check=True)
         change = f"s#^url = amqp.*#cluster_urls = {MESSAGING}#"
         run(lab, node, "sed", "-i", change, "/etc/st2/st2.conf")
     for node in NODES:
-        run(lab, node, "rabbitmqctl", "-q", "await_startup", "--timeout", "120")
+        run(lab, node, "systemctl", "start", "rabbitmq-server", timeout=300)  # which waits until it is ready
     for words in (["stop_app"], ["reset"], ["join_cluster", "rabbit@n1"], ["start_app"]):
         run(lab, "n2", "rabbitmqctl", "-q", *words)
     run(lab, "n1", "rabbitmqctl", "-q", "add_user", "st2", "st2")
@@ -86,18 +78,8 @@ def run(lab: Lab, node: str, *argv: str, rc: int = 0, timeout: float = 120, inpu
     return done.stdout + done.stderr
 
 
-def wait_until(what: Callable[[], Any], said: str, seconds: float = 150) -> Any:
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value:
-            return value
-        assert time.monotonic() < end, f"it did not happen: {said}"
-        time.sleep(0.3)
-
-
 def healthy(lab: Lab) -> None:
-    wait_until(lambda: not lab.problems(), "the lab is healthy", 240)
+    until("the lab is healthy", lambda: not lab.problems(), 240)
 
 
 def events(lab: Lab, node: str, name: str, since: float) -> list[dict[str, Any]]:
@@ -186,16 +168,16 @@ def test_dead_worker_is_restarted_alone_and_a_hung_api_is_seen(lab: Lab) -> None
     begun, before = time.time(), {node: pids(lab, node) for node in NODES}
     lab.kill("n1", "st2scheduler.service")
     run(lab, "n2", "systemctl", "kill", "--signal=STOP", "st2api.service")
-    (dead, *_) = wait_until(lambda: events(lab, "n1", "st2.restarted", begun), "the dead scheduler is restarted")
+    (dead, *_) = until("the dead scheduler is restarted", lambda: events(lab, "n1", "st2.restarted", begun))
     assert dead["MESSAGE"].startswith("restarted st2scheduler: st2scheduler died (signal)")
-    (hung, *_) = wait_until(lambda: events(lab, "n2", "st2.restarted", begun), "the hung api is restarted")
+    (hung, *_) = until("the hung api is restarted", lambda: events(lab, "n2", "st2.restarted", begun))
     assert hung["HAFAILOVER_UNITS"] == "st2api"
     assert (
         "has not answered by HTTP in 2 monitors" in hung["MESSAGE"]
         or "is stopped by a signal (state T)" in hung["MESSAGE"]
     )
     for node, unit in (("n1", "st2scheduler"), ("n2", "st2api")):
-        after = wait_until(lambda n=node, u=unit: (p := pids(lab, n)).get(u) and p, f"{unit} is back")  # type: ignore[misc]
+        after = until(f"{unit} is back", lambda n=node, u=unit: (p := pids(lab, n)).get(u) and p)  # type: ignore[misc]
         assert after.pop(unit) != before[node].pop(unit)
         assert {name: after.get(name) for name in before[node]} == before[node], "nothing else was touched"
     shown = run(lab, "n1", "crm_mon", "-1")
@@ -209,12 +191,12 @@ def test_new_generation_of_the_broker_restarts_once_who_consumes_from_it(lab: La
     healthy(lab)
     begun, before = time.time(), pids(lab, "n1")
     mark(lab, "n1", "mq", 1, "the broker on n1 was restarted")
-    (told, *_) = wait_until(lambda: events(lab, "n1", "st2.restarted", begun), "the workers are restarted")
+    (told, *_) = until("the workers are restarted", lambda: events(lab, "n1", "st2.restarted", begun))
     assert told["MESSAGE"].endswith("mq: the broker on n1 was restarted")
     assert "st2actionrunner@1" in told["HAFAILOVER_UNITS"].split()
     begins = ("st2scheduler", "st2actionrunner@1", "st2actionrunner@2", "st2rulesengine", "st2notifier")
-    wait_until(lambda: all(pids(lab, "n1").get(u, before[u]) != before[u] for u in begins), "all began anew")
-    after = wait_until(lambda: len(p := pids(lab, "n1")) == len(before) and p, "all are back")
+    until("all began anew", lambda: all(pids(lab, "n1").get(u, before[u]) != before[u] for u in begins))
+    after = until("all are back", lambda: len(p := pids(lab, "n1")) == len(before) and p)
     for unit in ("st2api", "st2auth"):
         assert after[unit] == before[unit], "it holds on to nothing"
     time.sleep(25)  # two more monitors
@@ -229,7 +211,7 @@ def test_worker_that_hangs_after_its_broker_was_lost_is_seen(lab: Lab) -> None:
     run(lab, "n1", "crm", "--wait", "resource", "restart", "workers-clone", timeout=240)
     healthy(lab)
     sockets = f"pid={pids(lab, 'n1')['st2scheduler']},"
-    wait_until(lambda: sockets in run(lab, "n1", "ss", "-Htnp", "dport", "=", ":5672"), "the scheduler is connected")
+    until("the scheduler is connected", lambda: sockets in run(lab, "n1", "ss", "-Htnp", "dport", "=", ":5672"))
     time.sleep(12)  # a monitor must have seen it so
     run(lab, "n1", "sh", "-c", f"mkdir -p {FLAGS} && touch {FLAGS}/hang")
     begun = time.time()
@@ -237,7 +219,7 @@ def test_worker_that_hangs_after_its_broker_was_lost_is_seen(lab: Lab) -> None:
     run(lab, "n1", "rabbitmqctl", "-q", "close_all_connections", "test")
     run(lab, "n2", "rabbitmqctl", "-q", "close_all_connections", "test")
     try:
-        (told, *_) = wait_until(lambda: events(lab, "n1", "st2.restarted", begun), "the hung workers are restarted")
+        (told, *_) = until("the hung workers are restarted", lambda: events(lab, "n1", "st2.restarted", begun))
         assert lost in told["MESSAGE"]
         assert "st2scheduler" in told["HAFAILOVER_UNITS"].split()
     finally:
@@ -255,7 +237,7 @@ def test_singletons_tick_exactly_once_when_their_node_loses_its_power(lab: Lab) 
     with work.Worker(lab, URLS) as worker:
         worker.await_progress(10)
         lab.power_off(holder, hold=True)
-        wait_until(lambda: where(lab, "single") == survivor, "the singletons run on the survivor")
+        until("the singletons run on the survivor", lambda: where(lab, "single") == survivor)
         worker.await_progress(20)
     verdict = judge(work.await_done(lab, survivor, worker.acknowledged()))
     report = "\n".join(verdict.lines())
@@ -276,7 +258,7 @@ def by_hand(lab: Lab) -> str:
     for resource in ("workers-clone", "single"):
         run(lab, "n1", "crm_resource", "-r", resource, "--meta", "-p", "target-role", "-v", "Stopped")
     for node in NODES:
-        wait_until(lambda n=node: not any(p.startswith("st2") for p in pids(lab, n)), "all is stopped")  # type: ignore[misc]
+        until("all is stopped", lambda n=node: not any(p.startswith("st2") for p in pids(lab, n)))  # type: ignore[misc]
     return "n1"
 
 
@@ -286,7 +268,7 @@ def test_a_stop_waits_for_running_actions_and_no_longer_than_its_limit(lab: Lab,
     with work.Worker(lab, URLS[:1], every=60, seconds=6, patience=20) as worker:
         worker.await_progress(1)
     (short,) = worker.acknowledged()
-    wait_until(lambda: running(lab, short.id), "the short action runs")
+    until("the short action runs", lambda: running(lab, short.id))
     begun = time.time()
     agent(lab, by_hand, "stop", **ours)
     assert events(lab, by_hand, "st2.stopped", begun)[-1]["HAFAILOVER_KILLED"] == ""
@@ -296,7 +278,7 @@ def test_a_stop_waits_for_running_actions_and_no_longer_than_its_limit(lab: Lab,
     with work.Worker(lab, URLS[:1], every=60, seconds=600, patience=20) as worker:
         worker.await_progress(1)
     (long,) = worker.acknowledged()
-    wait_until(lambda: running(lab, long.id), "the long action runs")
+    until("the long action runs", lambda: running(lab, long.id))
     begun = time.time()
     agent(lab, by_hand, "stop", **ours)
     assert "st2actionrunner@" in events(lab, by_hand, "st2.stopped", begun)[-1]["HAFAILOVER_KILLED"]

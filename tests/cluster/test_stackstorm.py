@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant import command
 from hafailover.vagrant.drill import work_run
 from hafailover.vagrant.drill.work_faults import FAULTS
 from hafailover.vagrant.lab import Lab, Options
-from pair import shell
+from labs import lab_of, shell
 
 NAME = "stackstorm"
 TOPOLOGY = Path(command.__file__).with_name("topologies") / "stackstorm-pair.yml"
@@ -23,11 +22,8 @@ TOPOLOGY = Path(command.__file__).with_name("topologies") / "stackstorm-pair.yml
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        yield Lab.up(NAME, topologies.load(TOPOLOGY), Options(timeout=300))
-    finally:
-        Lab.down(NAME)
+    with lab_of(NAME, TOPOLOGY, Options(timeout=300)) as made:
+        yield made
 
 
 def content(lab: Lab, node: str) -> str:

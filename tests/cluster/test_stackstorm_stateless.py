@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hafailover.crm import topology as topologies
 from hafailover.crm.files import RenderedFile
 from hafailover.vagrant import seed, state
 from hafailover.vagrant.drill import work, work_run
 from hafailover.vagrant.drill.work_oracle import Evidence, judge
 from hafailover.vagrant.lab import Lab, Options
 from hafailover.vagrant.standins.st2 import config, store
-from pair import STACK, shell, until
+from labs import STACK, lab_of, shell, until
 
 NAME = "stateless"
 FILE = "/etc/hafailover/topology.yml"
@@ -45,16 +44,10 @@ API = f"http://10.77.0.110:{work_run.API_PORT}"
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    file = tmp_path_factory.mktemp("stateless") / "stateless.yml"
-    file.write_text(TOPOLOGY)
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(file), Options(sets=STACK, spares=(OUTSIDE, NEW), timeout=300))
+def lab() -> Iterator[Lab]:
+    with lab_of(NAME, TOPOLOGY, Options(sets=STACK, spares=(OUTSIDE, NEW), timeout=300)) as made:
         serve_outside(made)
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def serve_outside(lab: Lab) -> None:

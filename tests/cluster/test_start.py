@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
+from labs import lab_of, until
 from pair import (
     UNIT,
     assert_same_rows,
@@ -22,7 +22,6 @@ from pair import (
     rows,
     sql,
     standing,
-    until,
     writing,
 )
 
@@ -31,14 +30,10 @@ NAME = "starttest"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
         healthy(made)
         sql(made, primary(made), "CREATE DATABASE proof; CREATE TABLE proof.rows (id INT PRIMARY KEY)")
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def servers(lab: Lab, node: str) -> list[str]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import pytest
 from hafailover.vagrant.lab import Lab
-from pair import UNIT, healthy, other, status, until
+from labs import until
+from pair import UNIT, healthy, other, status
 from stubborn import RUNS, Writer, ask, end, events, make, primary, promoted, prove, reason, session, sql, switchover
 
 NAME = "stubborntest"

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from pair import PATIENCE, UNIT, healthy, other, primary, recorded, shell, sql, until
+from labs import PATIENCE, lab_of, shell, until
+from pair import UNIT, healthy, other, primary, recorded, sql
 
 NAME = "tendtest"
 HELPER = "hafailover-mariadb-db-tend.service"
@@ -21,14 +21,10 @@ LIMIT = 20 * 1024  # KiB that may stay resident
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
         healthy(made)
         sql(made, primary(made), "CREATE DATABASE proof; CREATE TABLE proof.rows (id INT AUTO_INCREMENT PRIMARY KEY)")
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def helper(lab: Lab, node: str) -> int:

@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from pair import healthy, other, primary, promoted, recorded, rows, sql, standing, until, writing
+from labs import lab_of, until
+from pair import healthy, other, primary, promoted, recorded, rows, sql, standing, writing
 from test_start import boot, leave_a_tail, rung, servers, waiters
 
 NAME = "outagetest"
@@ -17,14 +17,10 @@ NAME = "outagetest"
 
 @pytest.fixture
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
         healthy(made)
         sql(made, primary(made), "CREATE DATABASE proof; CREATE TABLE proof.rows (id INT PRIMARY KEY)")
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def test_the_old_primary_chosen_by_a_person_stays_primary_when_its_successor_returns(lab: Lab) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
+from labs import lab_of
 
 NAME = "traps"
 NODE = "db1"
@@ -23,16 +23,12 @@ LIMIT = 600.0  # seconds for one case: two servers are made, broken and compared
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(DEFAULT_TOPOLOGY))
+    with lab_of(NAME, DEFAULT_TOPOLOGY) as made:
         for (
             node
         ) in made.data_nodes:  # these servers are nobody's but the test's, and a node without a cluster is not fenced
             made.exec(node, ["systemctl", "stop", "pacemaker", "corosync-qdevice", "corosync"], timeout=120, check=True)
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def outcome(lab: Lab, case: str, *arguments: str) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hafailover.crm import topology as topologies
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
-from pair import PATIENCE, UNIT, assert_same_rows, healthy, primary, recorded, rows, shell, status, until, writing
+from labs import PATIENCE, lab_of, shell, until
+from pair import UNIT, assert_same_rows, healthy, primary, recorded, rows, status, writing
 
 NAME = "triotest"
 TRIO = DEFAULT_TOPOLOGY.with_name("mariadb-trio.yml")
@@ -16,14 +16,10 @@ TRIO = DEFAULT_TOPOLOGY.with_name("mariadb-trio.yml")
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    Lab.down(NAME)
-    try:
-        made = Lab.up(NAME, topologies.load(TRIO))
+    with lab_of(NAME, TRIO) as made:
         healthy(made)
         shell(made, primary(made), "mariadb -e 'CREATE DATABASE proof; CREATE TABLE proof.rows (id INT PRIMARY KEY)'")
         yield made
-    finally:
-        Lab.down(NAME)
 
 
 def replicas(lab: Lab, first: str) -> list[str]:
