@@ -27,7 +27,8 @@ _RUNGS = {
     "quarantine": "a clone; the old data are kept",
     "none": "nothing",
 }
-EXIT = {notes.DONE: DONE, notes.FAILED: FAILED, notes.REFUSED: REFUSED, notes.INCOMPLETE: INCOMPLETE}
+UNKNOWN = "unknown"  # it was begun, and the node does not say any more how far it is
+EXIT = {notes.DONE: DONE, notes.FAILED: FAILED, notes.REFUSED: REFUSED, notes.INCOMPLETE: INCOMPLETE, UNKNOWN: FAILED}
 
 
 class Node:

@@ -26,8 +26,9 @@ Examples:
 
 \b
 Exit code: 0 done (or --dry-run and it would go); 1 failed, the old data are
-in place; 2 wrong usage; 3 refused, nothing was changed; 4 the node runs on
-the clone but is not in sync yet, the old data are kept.
+in place, or the node does not say any more how far it is; 2 wrong usage;
+3 refused, nothing was changed; 4 the node runs on the clone but is not in
+sync yet, the old data are kept.
 """
 
 
@@ -143,6 +144,10 @@ def _watch(target: rejoin.Node, plan: dict[str, Any], talk: _Talk) -> None:
         talk.end_line()
         talk.say(f"It goes on in the background; hafailover rejoin {target.name} shows how far it is.")
         sys.exit(130)
+    except HafailoverError:
+        talk.end_line()
+        talk.result(rejoin.UNKNOWN, plan, last)
+        raise
     talk.end_line()
     talk.say(str(last.get("text", "")))
     talk.result(str(last["state"]), plan, last)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LIFETIME = 7 * 86400.0  # seconds; a clone of a large server at a low rate
 _TELL_EVERY = 0.5  # seconds between two looks at the worker's progress
 _SILENCE = 5.0  # seconds after which a sign of life is sent
+_UNSURE = 120.0  # seconds for systemd to say whether the worker runs
 _START_PATIENCE = 15.0  # seconds for a worker that was started to say its first word
 
 
@@ -145,9 +146,15 @@ def _rejoin(peer: Link, ctx: Context, request: dict[str, Any]) -> None:
 def _progress(peer: Link, ctx: Context, _request: dict[str, Any]) -> None:
     """Each change of the worker's progress as a message, until it has ended."""
     told: dict[str, Any] = {}
-    spoken = time.monotonic()
+    spoken = known = time.monotonic()
     while True:
-        runs = service.worker_runs(ctx)
+        try:
+            runs, known = service.worker_runs(ctx), time.monotonic()
+        except OcfError:
+            # A systemd that is too busy to say has not said that the worker ended: a clone that went well was reported as dead.
+            if time.monotonic() - known > _UNSURE:
+                raise
+            runs = True
         now = notes.progress(ctx.instance)
         if now != told:
             told, spoken = now, time.monotonic()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from hafailover.agents import RUN_DIR
+from hafailover.agents import RUN_DIR, units
 from hafailover.agents.mariadb.peer_port import peer_port
 from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
@@ -107,9 +107,9 @@ def start_worker(ctx: Context) -> str | None:
 
 
 def worker_runs(ctx: Context) -> bool:
-    """Whether the worker is there, or about to be started again."""
-    said = ctx.run(["systemctl", "show", "-P", "ActiveState", worker(ctx.instance)], timeout=_TIMEOUT).out.strip()
-    return said in ("active", "activating", "deactivating", "reloading")
+    """Whether the worker is there, or about to be started again; OcfError when systemd does not answer in time."""
+    name = worker(ctx.instance)
+    return not units.state(ctx, [name])[name].dead
 
 
 def worker_exists(resource: str) -> bool:
