@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Literal
 
 from hafailover.crm import model, services
 from hafailover.crm.files import FileEdit, RenderedFile
@@ -45,6 +45,16 @@ class Part:
 
     resources: tuple[Resource, ...]
     constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that must be reachable on the service's nodes: ``number`` (or first-last), ``protocol`` tcp or udp, from whom and what for."""
+
+    number: str
+    protocol: str
+    who: Literal["nodes", "clients"]
+    what: str
 
 
 def clone_name(service: Service) -> str:
@@ -88,6 +98,10 @@ class ServiceType(ABC):
 
     def claims(self, service: Service) -> Iterator[tuple[str, str]]:
         """Things of a node that only one service can have, as (what, value): a port, a directory, a socket."""
+        return iter(())
+
+    def ports(self, service: Service, topology: Topology) -> Iterator[Port]:
+        """What a firewall on the service's nodes must let in."""
         return iter(())
 
     def secrets(self, service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
