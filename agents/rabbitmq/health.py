@@ -84,7 +84,9 @@ def _recurring(ctx: Context) -> int:
         ctx.event("rabbitmq.well", "the broker answers again")
     fault = _apart(ctx, memo)
     if blocked is not None:
-        fault = f"publishers are blocked by an alarm: {blocked}; free memory or disk space"
+        fault = _alarm(ctx, memo, blocked)
+    elif memo.clear("alarm"):
+        ctx.event("rabbitmq.alarm-over", "publishers are not blocked any more")
     if ctx.check_level >= 10 and time.time() - int(memo.read("since") or 0) > _YOUNG:
         from hafailover.agents.rabbitmq.deep import look
 
@@ -93,6 +95,20 @@ def _recurring(ctx: Context) -> int:
     if fault:
         raise OcfError(DEGRADED, fault)
     return SUCCESS
+
+
+def _alarm(ctx: Context, memo: Memo, said: str) -> str:
+    """What blocks publishers, and where: the alarm of one broker blocks the clients of all. Asked once for each alarm."""
+    if (memo.read("alarm") or "").partition("\n")[0] != said:
+        from hafailover.agents.rabbitmq import control
+        from hafailover.agents.rabbitmq.nodes import alarmed
+
+        answer = control.run(ctx, ctx.node, ["eval", "rabbit_alarm:get_alarms()."], timeout=15)
+        where = ", ".join(alarmed(answer.out)) if answer.rc == 0 and not answer.timed_out else ""
+        text = f"publishers are blocked, {said}{where and f' on {where}'}: free what is short there, or raise its limit"
+        memo.write("alarm", f"{said}\n{text}")
+        ctx.event("rabbitmq.alarm", text, level="warning", of=where)
+    return (memo.read("alarm") or "").partition("\n")[2]
 
 
 def _settings(ctx: Context) -> str | None:
