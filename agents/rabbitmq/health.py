@@ -141,7 +141,7 @@ def _silent(ctx: Context, broker: Broker, booting: bool, what: str) -> int:
         if answer.rc == 0:
             memo.clear("unwell")
         elif memo.since("unwell") > _HUNG_BOOT:
-            raise OcfError(ERR_GENERIC, f"the broker boots and answers nobody any more: {control.said(answer)}")
+            raise OcfError(ERR_GENERIC, f"the broker boots and answers nobody any more: {control.why(ctx, answer)}")
         raise OcfError(DEGRADED, boot_reason(ctx))
     return _unwell(ctx, memo, what)
 

@@ -246,3 +246,24 @@ def test_the_telling_line_of_a_log() -> None:
     assert telling(log).startswith("Node rabbit@a thinks it's clustered")
     assert telling("BOOT FAILED\nError during startup: {error,failed}\n") == "Error during startup: {error,failed}"
     assert telling("all is well") == ""
+
+
+def test_what_somebody_removed_or_changed_by_hand() -> None:
+    policy = {
+        "vhost": "/",
+        "name": "hafailover",
+        "pattern": ".*",
+        "apply-to": "queues",
+        "definition": {"ha-mode": "all"},
+        "priority": 0,
+    }
+    user = {"name": "st2", "password_hash": "x", "tags": ""}
+    right = {"user": "st2", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+    wanted = {"vhosts": [{"name": "/"}], "users": [user], "permissions": [right], "policies": [policy]}
+    more = {"vhosts": [{"name": "/", "tags": []}, {"name": "own"}], "users": [{**user, "tags": []}, {"name": "own"}]}
+    same = {**wanted, **more, "policies": [{**policy, "name": "own"}, policy]}
+    assert decide.strayed(wanted, same) == ({}, [])
+    gone = {**same, "users": [], "permissions": [], "policies": []}
+    assert decide.strayed(wanted, gone) == ({"users": [user], "permissions": [right], "policies": [policy]}, [])
+    changed = {**same, "policies": [{**policy, "definition": {}}], "permissions": [{**right, "read": ""}]}
+    assert decide.strayed(wanted, changed) == ({}, ["permissions of st2", "policy hafailover"])
