@@ -37,12 +37,15 @@ def probe(ctx: Context) -> int:
 
 
 def told(ctx: Context, disk: Disk) -> None:
-    """Tell what a node without a running broker holds. Nothing is lost when it cannot be told now: a start tells it again."""
-    here = disk.holds(ctx.node)
-    data = here.kind in (decide.KEPT, decide.ALONE)
+    """Tell what a node without a running broker holds. Nothing is lost when it cannot be told now: a start tells it again.
+
+    Never an error: a stop that ended the broker has succeeded, and a disk that cannot be read is no reason to have the node fenced.
+    """
     try:
+        here = disk.holds(ctx.node)
+        data = here.kind in (decide.KEPT, decide.ALONE)
         Cluster(ctx).tell_change(Peer(decide.STOPPED if data else decide.BLANK, here.kind, here.members, disk.view()))
-    except PacemakerError as error:
+    except (PacemakerError, OcfError, OSError, ValueError) as error:
         ctx.log("info", f"the other nodes are not told what is here: {error}")
 
 
@@ -57,6 +60,9 @@ def recurring(ctx: Context) -> int:
         return _recurring(ctx)
     except (PacemakerError, Refused) as error:
         raise OcfError(DEGRADED, f"what the cluster knows of the brokers cannot be kept current: {error}") from None
+    except (OSError, UnicodeError) as error:
+        # Not a failure: to end a broker whose disk is bad, or is full, would end what still serves, and it could not start again.
+        raise OcfError(DEGRADED, f"cannot be read or written, look at its disk: {error}") from None
 
 
 def _recurring(ctx: Context) -> int:
@@ -174,6 +180,11 @@ def _apart(ctx: Context, memo: Memo) -> str | None:
     """Why the members do not see one another, or None. OcfError when this broker has to be restarted to end that."""
     cluster, disk = Cluster(ctx), Disk(ctx)
     mine = seen(ctx, disk, memo)
+    if not mine.members:
+        # To be told as a broker without a cluster would have the others refuse to start beside it.
+        return (
+            f"its files in {disk.path} are gone while it runs: stop it only when another node has copies of its queues"
+        )
     cluster.tell_change(mine)
     if not mine.members - mine.view:
         memo.clear("apart")
