@@ -17,6 +17,7 @@ from hafailover.crm.pacemaker import PacemakerError
 _NO_ACCOUNT = (403, 530)  # access refused; no such virtual host
 _INTERNAL = 541
 _YOUNG = 120  # seconds; Pacemaker's first monitors follow a start, when nodes are busy and nothing can have gone wrong that is not seen
+_REFUSED = "Connection refused"
 _HUNG_BOOT = 300.0  # seconds in which even a broker that waits for others tells its own tools something
 
 
@@ -154,6 +155,8 @@ def _silent(ctx: Context, broker: Broker, booting: bool, what: str) -> int:
 
 def _unwell(ctx: Context, memo: Memo, what: str) -> int:
     lasted = memo.since("unwell")
+    if what.endswith(_REFUSED):
+        what += ", as after rabbitmqctl stop_app"
     patience = ctx.params["patience"]
     if lasted <= patience:
         raise OcfError(DEGRADED, f"{what}; it is given {patience:g} s")
@@ -209,4 +212,4 @@ def _apart(ctx: Context, memo: Memo) -> str | None:
         why = decide.loses(ctx.node, mine.view, mine.since, peers)
         if why:
             raise OcfError(ERR_GENERIC, f"partitioned from {names} for {lasted:.0f} s; this broker is restarted: {why}")
-    return f"the brokers are partitioned: {names} runs, and is not seen from here, for {lasted:.0f} s"
+    return f"the brokers are partitioned, or that on {names} hangs: its process runs, and is not seen from here, for {lasted:.0f} s"

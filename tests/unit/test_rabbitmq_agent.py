@@ -14,6 +14,7 @@ from hafailover.agents.ocf import DEGRADED, OcfError
 from hafailover.agents.rabbitmq import credentials, decide, health
 from hafailover.agents.rabbitmq.disk import Disk
 from hafailover.agents.rabbitmq.memo import Memo
+from hafailover.agents.units import State
 from hafailover.crm.install import AGENTS_DIR, install
 from test_ocf_agents import HEAVY, imported
 
@@ -111,6 +112,18 @@ def test_a_disk_that_cannot_be_read_makes_no_stop_fail_and_no_monitor_end_the_br
     monkeypatch.setattr(health, "_recurring", fails)
     with pytest.raises(OcfError, match="look at its disk") as caught:
         health.recurring(context)
+    assert caught.value.rc == DEGRADED
+
+
+def test_a_broker_whose_inside_was_stopped_by_hand_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hafailover.agents.rabbitmq.memo.RUN_DIR", str(tmp_path))
+    up = State("loaded", "active", "running", 1, "success", 0)
+    broker: Any = SimpleNamespace(state=lambda: up)
+    context: Any = SimpleNamespace(instance="mq", params={"patience": 60.0})
+    with pytest.raises(OcfError, match="stop_app; it is given 60 s") as caught:
+        health._silent(context, broker, False, "port 5672: Connection refused")
     assert caught.value.rc == DEGRADED
 
 
