@@ -63,6 +63,8 @@ def _what(failure: Failure) -> str:
         return "it was found dead"
     if failure.task == "monitor" and failure.rc in (_DEGRADED, _DEGRADED_PROMOTED):
         return f"it {_BY_CODE[failure.rc]}"
+    if failure.task == "monitor" and failure.rc == 0:
+        return "it was found running where the cluster had not started it"
     return f"{task} {_BY_CODE.get(failure.rc, f'ended with code {failure.rc}')}"
 
 

@@ -162,7 +162,7 @@ def stop(ctx: Context) -> int:
     from hafailover.agents.rabbitmq.memo import Memo
 
     Broker(ctx).stop()
-    Memo(ctx.instance).clear("idle", "booting", "forced", "unwell", "apart", "partition", "since")
+    Memo(ctx.instance).clear("idle", "booting", "forced", "unwell", "apart", "partition", "since", "alarm")
     told(ctx, Disk(ctx))
     return SUCCESS
 

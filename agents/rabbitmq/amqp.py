@@ -17,6 +17,9 @@ _DECLARE, _PUBLISH, _GET, _GET_OK, _GET_EMPTY = (50, 10), (60, 40), (60, 70), (6
 _DURABLE = 2
 _NO_ACK = 1
 _STALE = 100  # messages of earlier checks that were interrupted, at most
+_BEAT = (
+    10  # seconds between two signs of life from the broker: by them it finds that we have left while it did not read
+)
 
 
 class Unanswered(Exception):
@@ -66,7 +69,8 @@ class _Talk:
         about = _key("capabilities") + b"F" + _long(able) + _key("product") + b"S" + _long(b"hafailover")
         self._send(0, _START_OK, _long(about) + _short("PLAIN") + _long(proof) + _short("en_US"))
         tune = self._expect(_TUNE)
-        opening = _method(0, _TUNE_OK, tune[:6] + b"\0\0") + _method(0, _OPEN, _short(vhost) + b"\0\0")
+        tuned = tune[:6] + struct.pack(">H", _BEAT)
+        opening = _method(0, _TUNE_OK, tuned) + _method(0, _OPEN, _short(vhost) + b"\0\0")
         self._sock.sendall(opening)
         self._expect(_OPEN_OK)
         token = str(time.monotonic_ns()).encode()
@@ -84,7 +88,10 @@ class _Talk:
             + _method(1, _GET, b"\0\0" + _short(queue) + bytes([_NO_ACK]))
         )
         blocked = self._await(token, queue)
-        self._leave()
+        if blocked is None:
+            self._leave()
+        # Else it reads nothing more of this connection until the alarm is over: waiting for its farewell would end in "no answer",
+        # and all brokers would be restarted for an alarm.
         return blocked
 
     def _await(self, token: bytes, queue: str) -> str | None:

@@ -37,12 +37,23 @@ def ask(ctx: Context, node: str, argv: Sequence[str], timeout: float = _TIMEOUT,
     """Its output; OcfError when it failed."""
     answer = run(ctx, node, argv, timeout, input)
     if answer.timed_out or answer.rc != 0:
-        raise OcfError(ERR_GENERIC, f"rabbitmqctl {argv[0]} on {node}: {said(answer)}")
+        raise OcfError(ERR_GENERIC, f"rabbitmqctl {argv[0]} on {node}: {why(ctx, answer)}")
     return answer.out
 
 
+def why(ctx: Context, answer: Result) -> str:
+    """Why a call failed, in one line. A changed cookie explains every failure, and the tools tell it in their tenth line, if at all."""
+    from hafailover.agents.rabbitmq import credentials
+
+    try:
+        credentials.check_cookie(ctx)
+    except OcfError as error:
+        return error.reason
+    return said(answer)
+
+
 def said(answer: Result) -> str:
-    """Why a call failed, in one line."""
+    """What the tool said about its failure, in one line."""
     if answer.timed_out:
         return "no answer in time"
     lines = [line.strip() for line in (answer.err or answer.out).splitlines() if line.strip()]
@@ -62,4 +73,4 @@ def forget(ctx: Context, host: str, gone: str) -> bool:
         return True
     if any(words in text for words in _NOT_A_MEMBER):
         return False
-    raise OcfError(ERR_GENERIC, f"{host} does not forget the former broker of {gone}: {said(answer)}")
+    raise OcfError(ERR_GENERIC, f"{host} does not forget the former broker of {gone}: {why(ctx, answer)}")

@@ -264,6 +264,37 @@ def holdings(definitions: Mapping[str, object]) -> str | None:
     return "virtual hosts" if any(name != "/" for name in vhosts) else None
 
 
+_IDENTITY = {"vhosts": ("name",), "users": ("name",), "permissions": ("user", "vhost"), "policies": ("vhost", "name")}
+_CONTENT = {
+    "users": ("password_hash",),
+    "permissions": ("configure", "write", "read"),
+    "policies": ("pattern", "apply-to", "definition", "priority"),
+}
+
+
+def strayed(
+    wanted: Mapping[str, object], found: Mapping[str, object]
+) -> tuple[dict[str, list[dict[str, object]]], list[str]]:
+    """What the topology names and the broker lacks (as definitions), and the names of what it has otherwise than the topology."""
+    lacking: dict[str, list[dict[str, object]]] = {}
+    differing: list[str] = []
+    for key, identity in _IDENTITY.items():
+        there = {tuple(item.get(name) for name in identity): item for item in _items(found, key)}
+        for item in _items(wanted, key):
+            other = there.get(tuple(item.get(name) for name in identity))
+            if other is None:
+                lacking.setdefault(key, []).append(item)
+            elif any(item.get(name) != other.get(name) for name in _CONTENT.get(key, ())):
+                differing.append(entry(key, item))
+    return lacking, differing
+
+
+def entry(key: str, item: Mapping[str, object]) -> str:
+    """A definition by what people call it."""
+    kind = {"vhosts": "virtual host", "users": "user", "permissions": "permissions of", "policies": "policy"}[key]
+    return f"{kind} {item.get('user') or item.get('name')}"
+
+
 def _items(definitions: Mapping[str, object], key: str) -> list[dict[str, object]]:
     found = definitions.get(key)
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []

@@ -63,6 +63,21 @@ class Disk:
         except FileNotFoundError:
             return frozenset()
 
+    def user(self) -> int | None:
+        """A process of Erlang that has a file of it open: a broker that is at work on it, or hangs in the kernel; None if there is none."""
+        for pid in filter(str.isdecimal, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/comm") as file:
+                    if not file.read().startswith("beam"):
+                        continue
+                if any(
+                    _target(f"/proc/{pid}/fd/{fd}").startswith(f"{self.path}/") for fd in os.listdir(f"/proc/{pid}/fd")
+                ):
+                    return int(pid)
+            except OSError:
+                continue  # it has just ended
+        return None
+
     # -- a beginning that must be found again after the power failed -------------------------------------------------
 
     def begin(self, what: str) -> None:
@@ -131,3 +146,10 @@ class Disk:
             os.unlink(f"{self.path}-feature_flags")
         except FileNotFoundError:
             return
+
+
+def _target(link: str) -> str:
+    try:
+        return os.readlink(link)
+    except OSError:  # it was closed since
+        return ""

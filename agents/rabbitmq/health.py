@@ -17,6 +17,7 @@ from hafailover.crm.pacemaker import PacemakerError
 _NO_ACCOUNT = (403, 530)  # access refused; no such virtual host
 _INTERNAL = 541
 _YOUNG = 120  # seconds; Pacemaker's first monitors follow a start, when nodes are busy and nothing can have gone wrong that is not seen
+_REFUSED = "Connection refused"
 _HUNG_BOOT = 300.0  # seconds in which even a broker that waits for others tells its own tools something
 
 
@@ -37,12 +38,15 @@ def probe(ctx: Context) -> int:
 
 
 def told(ctx: Context, disk: Disk) -> None:
-    """Tell what a node without a running broker holds. Nothing is lost when it cannot be told now: a start tells it again."""
-    here = disk.holds(ctx.node)
-    data = here.kind in (decide.KEPT, decide.ALONE)
+    """Tell what a node without a running broker holds. Nothing is lost when it cannot be told now: a start tells it again.
+
+    Never an error: a stop that ended the broker has succeeded, and a disk that cannot be read is no reason to have the node fenced.
+    """
     try:
+        here = disk.holds(ctx.node)
+        data = here.kind in (decide.KEPT, decide.ALONE)
         Cluster(ctx).tell_change(Peer(decide.STOPPED if data else decide.BLANK, here.kind, here.members, disk.view()))
-    except PacemakerError as error:
+    except (PacemakerError, OcfError, OSError, ValueError) as error:
         ctx.log("info", f"the other nodes are not told what is here: {error}")
 
 
@@ -57,6 +61,9 @@ def recurring(ctx: Context) -> int:
         return _recurring(ctx)
     except (PacemakerError, Refused) as error:
         raise OcfError(DEGRADED, f"what the cluster knows of the brokers cannot be kept current: {error}") from None
+    except (OSError, UnicodeError) as error:
+        # Not a failure: to end a broker whose disk is bad, or is full, would end what still serves, and it could not start again.
+        raise OcfError(DEGRADED, f"cannot be read or written, look at its disk: {error}") from None
 
 
 def _recurring(ctx: Context) -> int:
@@ -84,7 +91,9 @@ def _recurring(ctx: Context) -> int:
         ctx.event("rabbitmq.well", "the broker answers again")
     fault = _apart(ctx, memo)
     if blocked is not None:
-        fault = f"publishers are blocked by an alarm: {blocked}; free memory or disk space"
+        fault = _alarm(ctx, memo, blocked)
+    elif memo.clear("alarm"):
+        ctx.event("rabbitmq.alarm-over", "publishers are not blocked any more")
     if ctx.check_level >= 10 and time.time() - int(memo.read("since") or 0) > _YOUNG:
         from hafailover.agents.rabbitmq.deep import look
 
@@ -93,6 +102,20 @@ def _recurring(ctx: Context) -> int:
     if fault:
         raise OcfError(DEGRADED, fault)
     return SUCCESS
+
+
+def _alarm(ctx: Context, memo: Memo, said: str) -> str:
+    """What blocks publishers, and where: the alarm of one broker blocks the clients of all. Asked once for each alarm."""
+    if (memo.read("alarm") or "").partition("\n")[0] != said:
+        from hafailover.agents.rabbitmq import control
+        from hafailover.agents.rabbitmq.nodes import alarmed
+
+        answer = control.run(ctx, ctx.node, ["eval", "rabbit_alarm:get_alarms()."], timeout=15)
+        where = ", ".join(alarmed(answer.out)) if answer.rc == 0 and not answer.timed_out else ""
+        text = f"publishers are blocked, {said}{where and f' on {where}'}: free what is short there, or raise its limit"
+        memo.write("alarm", f"{said}\n{text}")
+        ctx.event("rabbitmq.alarm", text, level="warning", of=where)
+    return (memo.read("alarm") or "").partition("\n")[2]
 
 
 def _settings(ctx: Context) -> str | None:
@@ -125,13 +148,15 @@ def _silent(ctx: Context, broker: Broker, booting: bool, what: str) -> int:
         if answer.rc == 0:
             memo.clear("unwell")
         elif memo.since("unwell") > _HUNG_BOOT:
-            raise OcfError(ERR_GENERIC, f"the broker boots and answers nobody any more: {control.said(answer)}")
+            raise OcfError(ERR_GENERIC, f"the broker boots and answers nobody any more: {control.why(ctx, answer)}")
         raise OcfError(DEGRADED, boot_reason(ctx))
     return _unwell(ctx, memo, what)
 
 
 def _unwell(ctx: Context, memo: Memo, what: str) -> int:
     lasted = memo.since("unwell")
+    if what.endswith(_REFUSED):
+        what += ", as after rabbitmqctl stop_app"
     patience = ctx.params["patience"]
     if lasted <= patience:
         raise OcfError(DEGRADED, f"{what}; it is given {patience:g} s")
@@ -158,6 +183,11 @@ def _apart(ctx: Context, memo: Memo) -> str | None:
     """Why the members do not see one another, or None. OcfError when this broker has to be restarted to end that."""
     cluster, disk = Cluster(ctx), Disk(ctx)
     mine = seen(ctx, disk, memo)
+    if not mine.members:
+        # To be told as a broker without a cluster would have the others refuse to start beside it.
+        return (
+            f"its files in {disk.path} are gone while it runs: stop it only when another node has copies of its queues"
+        )
     cluster.tell_change(mine)
     if not mine.members - mine.view:
         memo.clear("apart")
@@ -182,4 +212,4 @@ def _apart(ctx: Context, memo: Memo) -> str | None:
         why = decide.loses(ctx.node, mine.view, mine.since, peers)
         if why:
             raise OcfError(ERR_GENERIC, f"partitioned from {names} for {lasted:.0f} s; this broker is restarted: {why}")
-    return f"the brokers are partitioned: {names} runs, and is not seen from here, for {lasted:.0f} s"
+    return f"the brokers are partitioned, or that on {names} hangs: its process runs, and is not seen from here, for {lasted:.0f} s"

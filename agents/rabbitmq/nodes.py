@@ -32,6 +32,12 @@ def in_term(text: str) -> frozenset[str]:
     return frozenset(name.strip()[len(_PREFIX) :] for name in names if name.strip().startswith(_PREFIX))
 
 
+def alarmed(text: str) -> list[str]:
+    """The cluster nodes in a broker's list of alarms: ``[{{resource_limit,disk,'rabbit@mq-1'},[]}]``."""
+    found = (part.split("}")[0].rstrip("'") for part in text.split(_PREFIX)[1:])
+    return sorted(set(found))
+
+
 def told(peer: Peer) -> str:
     """What a node tells of itself, as one line."""
     return f"{peer.state} {peer.kind} {_list(peer.members)} {_list(peer.view)} {peer.since}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hafailover.agents.ocf import ERR_GENERIC, Context, OcfError
-from hafailover.agents.rabbitmq import control
+from hafailover.agents.rabbitmq import control, decide
 from hafailover.agents.rabbitmq.memo import Memo
 
 
@@ -44,6 +44,31 @@ def apply(ctx: Context) -> None:
     control.ask(ctx, ctx.node, ["import_definitions"], input=wanted(ctx))
     Memo(ctx.instance).write("applied", now)
     ctx.event("rabbitmq.settings", "users, virtual hosts, permissions and policies of the topology are in the broker")
+
+
+def tend(ctx: Context) -> str | None:
+    """Bring back what the topology names and somebody has removed; what was done, or what is otherwise than it says, or None. OcfError.
+
+    A policy that is gone takes the queues' copies with it, without a word from the broker. What differs is only told: during a change of
+    the topology that has not reached this node yet, it is this node's file that is old, and two nodes would undo each other's work.
+    """
+    import json
+
+    try:
+        lacking, differing = decide.strayed(json.loads(wanted(ctx)), json.loads(exported(ctx)))
+    except ValueError:
+        raise OcfError(
+            ERR_GENERIC, "what the broker has cannot be compared with the topology: it is not JSON"
+        ) from None
+    if lacking:
+        control.ask(ctx, ctx.node, ["import_definitions"], input=json.dumps(lacking))
+        names = ", ".join(decide.entry(key, item) for key, items in lacking.items() for item in items)
+        text = f"somebody had removed what the topology names; it is there again: {names}"
+        ctx.event("rabbitmq.restored", text, level="warning")
+        return text
+    if differing:
+        return f"not as in the topology: {', '.join(differing)}. To put it right: touch {ctx.params['definitions']}"
+    return None
 
 
 def remove_guest(ctx: Context) -> None:

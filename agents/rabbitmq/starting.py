@@ -46,12 +46,21 @@ class Start:
             return self._run()
         except (Refused, PacemakerError) as error:
             raise OcfError(ERR_GENERIC, f"{error}; it is tried again") from None
+        except (OSError, UnicodeError) as error:
+            raise OcfError(ERR_GENERIC, f"cannot be read or written, look at its disk: {error}") from None
 
     def _run(self) -> int:
         self._require()
         if not self._broker.state().dead:
             self._broker.keep()
             return self._see_it_boot(lambda: False)
+        stranger = self._disk.user()
+        if stranger is not None:
+            # Nothing of it may be put aside or removed then, and Erlang's own complaint does not say whose port and name it lacks.
+            raise OcfError(
+                ERR_GENERIC,
+                f"process {stranger} is a broker beside {self._broker.unit}, on the same data; end it: kill {stranger}",
+            )
         since = time.monotonic()
         said, taken = None, 0
         while taken < _ROUNDS:

@@ -10,6 +10,10 @@ from hafailover.agents import checks
 from hafailover.agents.ocf import SUCCESS, Agent, Context
 from hafailover.agents.st2 import names, web
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hafailover.agents.st2.installed import Units
+
 agent = Agent(
     "st2",
     shortdesc="StackStorm's services on a node",
@@ -152,6 +156,8 @@ def monitor(ctx: Context) -> int:
 
     if ctx.is_probe:
         return tend.probe(ctx)
+    if ctx.role == "Stopped":
+        return tend.beside(ctx)
     if ctx.check_level >= 10:
         from hafailover.agents.st2 import deep
 
@@ -165,7 +171,7 @@ def start(ctx: Context) -> int:
     from hafailover.agents.st2 import life
 
     found = life.start(ctx)
-    for warning in _warnings(ctx, found.enabled):
+    for warning in _warnings(ctx, found):
         ctx.log("warning", warning)
     ctx.event("st2.started", f"{len(found.names)} units run: {', '.join(found.names)}", units=" ".join(found.names))
     return SUCCESS
@@ -191,17 +197,17 @@ def validate_all(ctx: Context) -> int:
     deep.parameters(ctx.params["deep_parameters"])
     if ctx.params["credentials"]:
         deep.api_key(ctx.params["credentials"])
-    for warning in _warnings(ctx, found.enabled):
+    for warning in _warnings(ctx, found):
         ctx.log("warning", warning)
     return SUCCESS
 
 
-def _warnings(ctx: Context, enabled: tuple[str, ...]) -> list[str]:
-    from hafailover.agents.st2 import decide, installed, life
+def _warnings(ctx: Context, units: Units) -> list[str]:
+    from hafailover.agents.st2 import decide, life
     from hafailover.agents.st2.names import RUNNER, base
 
     configuration = life.read_conf(ctx)
-    found = [decide.boot_warning(enabled)]
-    if any(base(name) == RUNNER for name in installed.find(ctx).names):
+    found = [decide.boot_warning(units.enabled), decide.masked_warning(units.masked)]
+    if any(base(name) == RUNNER for name in units.names):
         found.append(decide.drain_warning(ctx.params["drain"], configuration.still_active, configuration.coordinated))
     return [warning for warning in found if warning]

@@ -113,6 +113,16 @@ def boot_warning(enabled: Sequence[str]) -> str | None:
     )
 
 
+def masked_warning(masked: Sequence[str]) -> str | None:
+    """What a node lacks whose units somebody masked: clients that come here find nobody."""
+    if not masked:
+        return None
+    return (
+        f"{', '.join(masked)} is masked on this node, and left out here: systemctl unmask {' '.join(masked)} and "
+        "crm_resource --restart, or take it out of units on all nodes"
+    )
+
+
 def stuck(status: str) -> str:
     """Where an execution that does not finish is stuck, by its last status."""
     places = {

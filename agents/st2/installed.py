@@ -23,10 +23,13 @@ class Fragment(NamedTuple):
 
 
 class Units(NamedTuple):
-    """What there is: ``names`` to run, in order; ``enabled`` are unit files that are also started at boot."""
+    """What there is: ``names`` to run, in order; ``enabled`` are unit files that are also started at boot, ``masked`` those left out
+    because somebody masked them.
+    """
 
     names: tuple[str, ...]
     enabled: tuple[str, ...]
+    masked: tuple[str, ...] = ()
 
 
 def find(ctx: Context) -> Units:
@@ -60,7 +63,8 @@ def choose(wanted: Wanted, there: Mapping[str, Fragment], workers: int) -> Units
             f"no unit of {', '.join(wanted.names)} is installed on this node; install StackStorm's packages",
         )
     enabled = [name for name, fragment in there.items() if fragment.enabled == "enabled"]
-    return Units(tuple(names), tuple(enabled))
+    masked = [name for name, fragment in there.items() if fragment.load == "masked"]
+    return Units(tuple(names), tuple(enabled), tuple(masked))
 
 
 def services(names: Sequence[str]) -> list[str]:

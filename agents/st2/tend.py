@@ -49,6 +49,20 @@ def probe(ctx: Context) -> int:
     return SUCCESS if life.running(ctx) else NOT_RUNNING
 
 
+def beside(ctx: Context) -> int:
+    """Whether something of this resource runs on a node that is not to run it: started by hand, or at boot. Pacemaker stops it then."""
+    from hafailover.agents.st2 import life
+
+    found = life.running(ctx)
+    if not found:
+        return NOT_RUNNING
+    names = ", ".join(found)
+    ctx.event(
+        "st2.beside", f"{names} runs where the cluster did not start it, and is stopped", level="warning", units=names
+    )
+    return SUCCESS
+
+
 def _without_memory(ctx: Context) -> int:
     """Nothing tells what was started: take what runs as it is."""
     from hafailover.agents.st2 import conf, installed, life

@@ -159,6 +159,10 @@ class StackStorm(ServiceType):
             model.operation(name, "stop", "0", timeout=f"{-(-stop // 1000)}s"),
             model.operation(name, "monitor", "10s", timeout="30s"),
         ]
+        if not self.cloned(service):
+            # Where it must not run: somebody may start a timer by hand, or a boot may, and everything would be done twice.
+            # No deep check may be as frequent: Pacemaker needs different intervals.
+            operations.append(model.operation(name, "monitor", "27s", role="Stopped", timeout="30s"))
         if "deep_check" in options:
             operations.append(_deep_operation(service))
             params.update(_deep_parameters(service))
@@ -168,6 +172,8 @@ class StackStorm(ServiceType):
             "migration-threshold": "3",
             "failure-timeout": "120s",
         }
+        if not self.cloned(service):
+            meta["multiple-active"] = "stop_unexpected"  # the one that runs where it should goes on
         return model.primitive(name, ("ocf", "hafailover", "st2"), params, tuple(operations), meta)
 
     def anchor(self, service: Service, role: str | None) -> Anchor:

@@ -86,6 +86,24 @@ def test_a_broker_that_is_killed_comes_back(lab: Lab, load: Load) -> None:
     assert "the broker was started" in shell(lab, node, "cat /run/hafailover/mq.generation")
 
 
+def test_an_alarm_is_told_by_every_node_and_restarts_no_broker(lab: Lab, load: Load) -> None:
+    asked = f"systemctl show --property=MainPID --value {UNIT}"
+    before = [shell(lab, node, asked) for node in BOTH]
+    begun = time.time()
+    shell(lab, "mq1", "rabbitmqctl -q set_vm_memory_high_watermark 0.00001")
+    try:
+        for node in BOTH:
+            until(
+                f"{node} tells whose alarm it is",
+                lambda node=node: any("on mq1" in said for said in events(lab, node, "alarm", begun)),
+            )
+            assert lab.exec(node, ["test", "-e", "/run/hafailover/mq.unwell"]).returncode != 0
+    finally:
+        shell(lab, "mq1", "rabbitmqctl -q set_vm_memory_high_watermark 0.4")
+    goes_on(load, time.time())
+    assert [shell(lab, node, asked) for node in BOTH] == before
+
+
 def test_a_node_that_loses_its_power_comes_back(lab: Lab, load: Load) -> None:
     until("the copies are whole", lambda: synchronised(lab, "mq1"))
     node, since = leader(lab), time.time()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hafailover.agents.ocf import OcfError
-from hafailover.agents.rabbitmq import credentials, decide
+from hafailover.agents.ocf import DEGRADED, OcfError
+from hafailover.agents.rabbitmq import credentials, decide, health
 from hafailover.agents.rabbitmq.disk import Disk
 from hafailover.agents.rabbitmq.memo import Memo
+from hafailover.agents.units import State
 from hafailover.crm.install import AGENTS_DIR, install
 from test_ocf_agents import HEAVY, imported
 
@@ -79,6 +81,50 @@ def test_force_is_a_file(disk: Disk) -> None:
     holding(disk, "mq1")
     disk.force()
     assert Path(disk.path, "force_load").exists()
+
+
+def test_who_is_at_work_on_the_data(disk: Disk, tmp_path: Path) -> None:
+    holding(disk, "mq1")
+    assert disk.user() is None
+    beam = tmp_path / "beam.smp"
+    shutil.copy("/bin/sleep", beam)
+    with open(f"{disk.path}/cluster_nodes.config") as file:
+        running = subprocess.Popen([str(beam), "60"], stdin=file)
+    try:
+        assert disk.user() == running.pid
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_a_disk_that_cannot_be_read_makes_no_stop_fail_and_no_monitor_end_the_broker(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.makedirs(f"{disk.path}/cluster_nodes.config")
+    logged: list[str] = []
+    context: Any = SimpleNamespace(node="mq1", log=lambda level, text: logged.append(text))
+    health.told(context, disk)
+    assert "Is a directory" in logged[0]
+
+    def fails(ctx: Any) -> int:
+        return len(disk.members())
+
+    monkeypatch.setattr(health, "_recurring", fails)
+    with pytest.raises(OcfError, match="look at its disk") as caught:
+        health.recurring(context)
+    assert caught.value.rc == DEGRADED
+
+
+def test_a_broker_whose_inside_was_stopped_by_hand_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hafailover.agents.rabbitmq.memo.RUN_DIR", str(tmp_path))
+    up = State("loaded", "active", "running", 1, "success", 0)
+    broker: Any = SimpleNamespace(state=lambda: up)
+    context: Any = SimpleNamespace(instance="mq", params={"patience": 60.0})
+    with pytest.raises(OcfError, match="stop_app; it is given 60 s") as caught:
+        health._silent(context, broker, False, "port 5672: Connection refused")
+    assert caught.value.rc == DEGRADED
 
 
 def test_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,11 +87,19 @@ def test_the_message_comes_back(broker: Broker) -> None:
 
 @pytest.mark.parametrize(
     "broker",
-    [(START, TUNE, OPENED, READY + method(0, (10, 60), short("low on memory")), CLOSED)],
+    [(START, TUNE, OPENED, method(0, (10, 60), short("low on memory")) + READY)],
     indirect=True,
 )
-def test_an_alarm_is_told(broker: Broker) -> None:
+def test_an_alarm_is_told_by_a_broker_that_reads_nothing_more(broker: Broker) -> None:
     assert talk(broker.port) == "low on memory"
+    assert method(0, (10, 50))[:11] not in broker.heard
+
+
+@pytest.mark.parametrize("broker", [(START, TUNE, OPENED, None, CLOSED)], indirect=True)
+def test_the_broker_is_asked_for_signs_of_life(broker: Broker) -> None:
+    """By sending them it finds a check that has left while an alarm kept it from reading; else each would stay for ever."""
+    assert talk(broker.port) is None
+    assert method(0, (10, 31), struct.pack(">HIH", 2047, 131072, 10)) in broker.heard
 
 
 @pytest.mark.parametrize("broker", [(START, TUNE, OPENED, READY + EMPTY)], indirect=True)

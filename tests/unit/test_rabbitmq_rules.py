@@ -8,7 +8,7 @@ import pytest
 from hafailover.agents.rabbitmq import decide
 from hafailover.agents.rabbitmq.broker import telling
 from hafailover.agents.rabbitmq.decide import Course, Here, Peer, Record, course
-from hafailover.agents.rabbitmq.nodes import addresses, hear, in_term, told
+from hafailover.agents.rabbitmq.nodes import addresses, alarmed, hear, in_term, told
 
 BLANK = Peer(decide.BLANK)
 NOTHING, HALF = Here(decide.NOTHING), Here(decide.HALF, frozenset({"a"}), decide.FOUND)
@@ -220,6 +220,14 @@ def test_names() -> None:
     assert in_term("{[rabbit@mq1,'rabbit@mq-2'],[rabbit@mq1]}.\n") == {"mq1", "mq-2"}
     assert in_term("[rabbit@mq1].") == {"mq1"}
     assert in_term("[].") == frozenset()
+
+
+def test_whose_alarms() -> None:
+    assert alarmed("[{{resource_limit,memory,'rabbit@mq-2'},[]},\n {{resource_limit,disk,rabbit@mq1},[]}]\n") == [
+        "mq-2",
+        "mq1",
+    ]
+    assert alarmed("[]\n") == []
     assert addresses("a:10.0.0.1 b:[fd00::2]") == {"a": "10.0.0.1", "b": "fd00::2"}
     for bad in ("a", "a:", "a:1 a:2", "a.b:1"):
         with pytest.raises(ValueError):
@@ -238,3 +246,24 @@ def test_the_telling_line_of_a_log() -> None:
     assert telling(log).startswith("Node rabbit@a thinks it's clustered")
     assert telling("BOOT FAILED\nError during startup: {error,failed}\n") == "Error during startup: {error,failed}"
     assert telling("all is well") == ""
+
+
+def test_what_somebody_removed_or_changed_by_hand() -> None:
+    policy = {
+        "vhost": "/",
+        "name": "hafailover",
+        "pattern": ".*",
+        "apply-to": "queues",
+        "definition": {"ha-mode": "all"},
+        "priority": 0,
+    }
+    user = {"name": "st2", "password_hash": "x", "tags": ""}
+    right = {"user": "st2", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+    wanted = {"vhosts": [{"name": "/"}], "users": [user], "permissions": [right], "policies": [policy]}
+    more = {"vhosts": [{"name": "/", "tags": []}, {"name": "own"}], "users": [{**user, "tags": []}, {"name": "own"}]}
+    same = {**wanted, **more, "policies": [{**policy, "name": "own"}, policy]}
+    assert decide.strayed(wanted, same) == ({}, [])
+    gone = {**same, "users": [], "permissions": [], "policies": []}
+    assert decide.strayed(wanted, gone) == ({"users": [user], "permissions": [right], "policies": [policy]}, [])
+    changed = {**same, "policies": [{**policy, "definition": {}}], "permissions": [{**right, "read": ""}]}
+    assert decide.strayed(wanted, changed) == ({}, ["permissions of st2", "policy hafailover"])

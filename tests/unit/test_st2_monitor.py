@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hafailover.agents import generation, units
 from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, OcfError, Result
-from hafailover.agents.st2 import agent, look, memory, tend, web
+from hafailover.agents.st2 import agent, life, look, memory, tend, web
 from hafailover.agents.st2.memory import Memory, Unit
 from hafailover.agents.units import State
 
@@ -242,3 +242,18 @@ def test_an_unmanaged_resource_says_what_should_begin_anew(node: Node) -> None:
     node.managed = "true"
     assert monitor(node, watch="mq=broker") == SUCCESS
     assert node.restarted == ["st2scheduler.service"]
+
+
+@pytest.mark.parametrize(("running", "rc"), [([], NOT_RUNNING), (["st2timersengine.service"], SUCCESS)])
+def test_what_runs_beside_the_cluster_is_told_and_not_taken_over(
+    node: Node, monkeypatch: pytest.MonkeyPatch, running: list[str], rc: int
+) -> None:
+    monkeypatch.setattr(life, "running", lambda ctx: running)
+    environ = {
+        "OCF_RESOURCE_INSTANCE": "single",
+        "OCF_RESKEY_units": "singleton",
+        "OCF_RESKEY_CRM_meta_interval": "27000",
+        "OCF_RESKEY_CRM_meta_role": "Stopped",
+    }
+    assert agent.run(["monitor"], environ) == rc
+    assert memory.load("single") is None

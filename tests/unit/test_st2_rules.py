@@ -88,6 +88,10 @@ def test_what_a_word_names_need_not_be_installed_what_is_named_must() -> None:
     masked = {"st2chatops.service": Fragment("masked", "masked")}
     with pytest.raises(OcfError, match="st2chatops is masked"):
         installed.choose(names.Wanted("st2chatops"), masked, 1)
+    found = installed.choose(names.Wanted("singleton"), {**there("st2timersengine"), **masked}, 1)
+    assert (found.names, found.masked) == (("st2timersengine",), ("st2chatops.service",))
+    assert "systemctl unmask st2chatops.service" in str(decide.masked_warning(found.masked))
+    assert decide.masked_warning(()) is None
 
 
 def test_nothing_installed_says_what_to_do() -> None:

@@ -29,6 +29,9 @@ def test_active_units_are_a_clone_and_singletons_one_resource():
     assert "once-clone" not in clones
     found = primitives(made())
     assert (found["st2"].param("units"), found["once"].param("units")) == ("active", "singleton")
+    beside = [dict(op.attributes) for op in found["once"].operations if dict(op.attributes).get("role") == "Stopped"]
+    assert beside == [{"role": "Stopped", "timeout": "30s"}]
+    assert not [op for op in found["st2"].operations if dict(op.attributes).get("role")]
 
 
 def test_what_it_comes_after_is_watched_also_through_an_address_and_nothing_else():
