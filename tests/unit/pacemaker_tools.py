@@ -1,21 +1,16 @@
 """Pacemaker's programs, as they answer ``apply``: stand-ins, and what crm_simulate and crm_mon say of a pair."""
 
+from corosync_cmap import nodelist
 from hafailover.crm.local import Result
 
 LIVE = """<cib epoch="4" num_updates="7" admin_epoch="2" validate-with="pacemaker-3.7"><configuration><crm_config>
 <cluster_property_set id="o"><nvpair id="o1" name="cluster-name" value="c1"/></cluster_property_set></crm_config>
 <nodes><node id="1" uname="db1"/><node id="2" uname="db2"/></nodes><resources/><constraints/></configuration>
 <status><node_state id="1" uname="db1"/><node_state id="2" uname="db2"/></status></cib>"""
-CMAP = """nodelist.local_node_pos (u32) = 0
-nodelist.node.0.name (str) = db1
-nodelist.node.0.nodeid (u32) = 1
-nodelist.node.0.ring0_addr (str) = 10.77.0.11
-nodelist.node.0.ring1_addr (str) = 10.77.1.11
-nodelist.node.1.name (str) = db2
-nodelist.node.1.nodeid (u32) = 2
-nodelist.node.1.ring0_addr (str) = 10.77.0.12
-nodelist.node.1.ring1_addr (str) = 10.77.1.12
-"""
+CMAP = "nodelist.local_node_pos (u32) = 0\n" + nodelist(
+    {"name": "db1", "nodeid": 1, "ring0_addr": "10.77.0.11", "ring1_addr": "10.77.1.11"},
+    {"name": "db2", "nodeid": 2, "ring0_addr": "10.77.0.12", "ring1_addr": "10.77.1.12"},
+)
 NO_EFFECT = '<pacemaker-result><actions/><transition/><status code="0"/></pacemaker-result>'
 
 
