@@ -13,6 +13,7 @@ import time
 
 from hafailover.crm.observe import bson
 
+LONG = 60.0  # s: what answers at all has answered by then, however busy the machine is
 OP_REPLY, OP_QUERY = 1, 2004
 
 

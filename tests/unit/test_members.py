@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from corosync_cmap import nodelist
 from hafailover.crm import local, members, members_run, simulate
 from hafailover.crm.errors import HafailoverError, IncompleteError
 from hafailover.crm.formats import cib
@@ -193,15 +194,10 @@ def test_the_last_primary_is_not_removed(text, said):
     assert reason is None if said is None else said in reason
 
 
-CMAP = """nodelist.local_node_pos (u32) = 1
-nodelist.node.0.nodeid (u32) = 1
-nodelist.node.0.ring0_addr (str) = 10.77.0.11
-nodelist.node.0.ring1_addr (str) = 10.77.1.11
-nodelist.node.1.name (str) = db2
-nodelist.node.1.nodeid (u32) = 2
-nodelist.node.1.ring0_addr (str) = 10.77.0.12
-nodelist.node.1.ring1_addr (str) = 10.77.1.12
-"""
+CMAP = "nodelist.local_node_pos (u32) = 1\n" + nodelist(
+    {"nodeid": 1, "ring0_addr": "10.77.0.11", "ring1_addr": "10.77.1.11"},
+    {"name": "db2", "nodeid": 2, "ring0_addr": "10.77.0.12", "ring1_addr": "10.77.1.12"},
+)
 QUORUM = """quorum.device.model (str) = net
 quorum.device.net.algorithm (str) = ffsplit
 quorum.device.net.host (str) = 10.77.0.13

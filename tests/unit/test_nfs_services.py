@@ -11,7 +11,7 @@ from hafailover.crm.service import service_types
 from hafailover.vagrant import adapt, plan
 from topologies import changed, parse
 
-CONTENT = """\
+PAIR = """\
 version: 1
 lab: true
 cluster: {name: c1, secrets_dir: s, encryption: off}
@@ -19,24 +19,25 @@ nodes:
   n1: {id: 1, links: [10.77.0.11]}
   n2: {id: 2, links: [10.77.0.12]}
 quorum: {device: {host: 10.77.0.13, tls: off}}
+"""
+CONTENT = (
+    PAIR
+    + """\
 vips:
   vip: {ip: 10.77.0.100/24, follows: content}
 services:
   content: {type: nfs-server, disk: {device: /dev/sdx, mount: /srv/st2}, exports: {packs: {fsid: 7}, envs: {fsid: 8}}}
   mnt: {type: nfs-mount, from: content, to: {packs: /opt/st/packs, envs: /opt/st/envs}}
 """
+)
 MOUNT = "{type: nfs-mount, from: content, to: {packs: /opt/st/packs, envs: /opt/st/envs}}"
-OUTSIDE = """\
-version: 1
-lab: true
-cluster: {name: c1, secrets_dir: s, encryption: off}
-nodes:
-  n1: {id: 1, links: [10.77.0.11]}
-  n2: {id: 2, links: [10.77.0.12]}
-quorum: {device: {host: 10.77.0.13, tls: off}}
+OUTSIDE = (
+    PAIR
+    + """\
 services:
   mnt: {type: nfs-mount, server: gl1, fstype: glusterfs, to: {vol01: /opt/st/packs, x: {export: /vol02, directory: /m/x}}}
 """
+)
 
 
 def lines(text, *kinds):

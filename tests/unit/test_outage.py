@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from corosync_cmap import nodelist
 from hafailover.agents.mariadb import outage
 from hafailover.agents.mariadb.outage import Votes
 
-THREE = """nodelist.node.0.name (str) = db1
-nodelist.node.0.nodeid (u32) = 1
-nodelist.node.0.ring0_addr (str) = 10.77.0.11
-nodelist.node.1.name (str) = db2
-nodelist.node.1.ring0_addr (str) = 10.77.0.12
-nodelist.node.2.quorum_votes (u32) = 1
-nodelist.node.2.ring0_addr (str) = 10.77.0.13
-quorum.provider (str) = corosync_votequorum
-quorum.two_node (u8) = 0
-"""
+NODES = nodelist(
+    {"name": "db1", "nodeid": 1, "ring0_addr": "10.77.0.11"},
+    {"name": "db2", "ring0_addr": "10.77.0.12"},
+    {"quorum_votes": 1, "ring0_addr": "10.77.0.13"},
+)
+THREE = NODES + "quorum.provider (str) = corosync_votequorum\nquorum.two_node (u8) = 0\n"
 
 
 def test_three_nodes_and_nothing_else() -> None:
