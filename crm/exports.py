@@ -20,7 +20,10 @@ def notes(topology: Topology, node: str, root: Path = Path("/")) -> list[str]:
         return []
     found = []
     for path in sorted(path for pattern in FILES for path in root.glob(pattern.lstrip("/"))):
-        content = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            content = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # a directory, a link to nowhere: exportfs exports nothing of it either
+            continue
         for line, directory in exported(content):
             if directory in wanted:
                 found.append(

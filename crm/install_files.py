@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from hafailover.crm import files
+from hafailover.crm.edits import is_marked
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.files import FileEdit, RenderedFile
 
@@ -33,14 +34,31 @@ def current(target: Path, file: RenderedFile, own: bool) -> bool:
 
 def edited(target: Path, edit: FileEdit) -> tuple[bytes, bytes]:
     """What ``target`` contains (b"" if there is no such file), and what it should. HafailoverError."""
+    old = content(target)
+    return old, edit.edit(old)
+
+
+def content(target: Path) -> bytes:
+    """What ``target`` contains, b"" if there is no such file. HafailoverError."""
     try:
-        old = target.read_bytes()
+        return target.read_bytes()
     except FileNotFoundError:
-        old = b""
+        return b""
     except OSError as error:
         hint = "; run it as root" if isinstance(error, PermissionError) else ""
         raise HafailoverError(f"{target}: cannot be read: {error.strerror}{hint}") from error
-    return old, edit.edit(old)
+
+
+def refuse_exposed(target: Path, edit: FileEdit) -> None:
+    """HafailoverError when ``edit`` puts into ``target`` what others must not read, and they can.
+
+    Who besides root has to read a file that is there, nobody here knows: its mode is its owner's to change.
+    """
+    if edit.undo or edit.mode & stat.S_IROTH or not target.exists():
+        return
+    if target.stat().st_mode & stat.S_IROTH and is_marked(edited(target, edit)[1]):
+        hint = f"chgrp {edit.group} {target} && chmod {edit.mode:04o} {target}"
+        raise HafailoverError(f"{target} can be read by everybody, and passwords belong into it: {hint}")
 
 
 def keep_first(target: Path, root: Path = Path("/")) -> Path | None:

@@ -8,6 +8,7 @@ votes are gone until it is back. The rules below keep apply out of both.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -92,10 +93,10 @@ def refusal(wanted: Wanted, facts: Facts, todo: Steps) -> str | None:
     new = [name for name in wanted.members if name not in facts.running]
     if new and todo.removed:
         return f"{_these(new)} is to be added and {_these(todo.removed)} removed: do one after the other, each with its own apply"
-    reason = _removal(facts, todo.removed)
+    reason = _removal(facts, todo.removed) or _other_identity(wanted, facts, todo.reload)
     if reason or not todo.reload:
         return reason
-    return _other_identity(wanted, facts) or _not_written(wanted, facts, new) or _quorum(wanted, facts, new)
+    return _not_written(wanted, facts, new) or _quorum(wanted, facts, new)
 
 
 def _removal(facts: Facts, removed: tuple[str, ...]) -> str | None:
@@ -111,7 +112,8 @@ def _removal(facts: Facts, removed: tuple[str, ...]) -> str | None:
     return None
 
 
-def _other_identity(wanted: Wanted, facts: Facts) -> str | None:
+def _other_identity(wanted: Wanted, facts: Facts, reload: bool) -> str | None:
+    """Also when Corosync has nothing to read again: services get the addresses too, and look for their peers at a mistyped one."""
     owners = {member.id: name for name, member in facts.running.items()}
     for name, member in wanted.members.items():
         there = facts.running.get(name)
@@ -120,12 +122,24 @@ def _other_identity(wanted: Wanted, facts: Facts) -> str | None:
         owner = owners.get(member.id, name)
         if owner != name:
             return f"the id {member.id} of {name} is that of {owner} in the running cluster; give {name} one of its own"
-        if there and there.links != member.links:
+        if there and (_moved(there, member) or (reload and there.links != member.links)):
+            have, want = ", ".join(there.links), ", ".join(member.links)
             return (
-                f"the addresses of {name} differ too ({', '.join(there.links)} in the running cluster, {', '.join(member.links)} in the "
-                "topology); change them apart from the nodes, with a restart of Corosync"
+                f"the addresses of {name} differ{' too' if reload else ''} ({have} in the running cluster, {want} in the topology); "
+                "change them apart from the nodes, with a restart of Corosync"
             )
     return None
+
+
+def _moved(there: Member, member: Member) -> bool:
+    """Whether a link has another address; what is written as a name in a file made by hand may be the same one."""
+    for old, new in zip(there.links, member.links):
+        try:
+            if ipaddress.ip_address(old) != ipaddress.ip_address(new):
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 def _not_written(wanted: Wanted, facts: Facts, new: list[str]) -> str | None:

@@ -87,10 +87,10 @@ def notes(topology: Topology) -> list[str]:
 
 def _reader(topology: Topology) -> ReadSecret:
     """What reads the secrets of ``topology``, and knows where each is named when it cannot be read."""
-    names = {reference: dotted(path) for path, reference in reversed(list(secret_references(topology)))}
+    places = {reference: path for path, reference in reversed(list(secret_references(topology)))}
 
     def read(reference: str) -> bytes:
-        return _read_secret(topology, names.get(reference, ""), reference)
+        return _read_secret(topology, places.get(reference, ()), reference)
 
     return read
 
@@ -112,26 +112,42 @@ def secret_references(topology: Topology) -> Iterator[tuple[Path_, str]]:
 def create_secrets(topology: Topology) -> list[Path]:
     """Make the secrets that are missing and that nobody else must know; the new files' paths.
 
-    Not those of fence devices and of services outside of the cluster, which know them already.
+    Not those of fence devices and of services outside of the cluster, which know them already, nor StackStorm's API keys, which it makes.
     """
-    return _create(topology, lambda place: "fence" not in place and place[0] not in ("fencing", "external"))
+    return _create(topology, _ours_alone)
+
+
+def _ours_alone(place: Path_) -> bool:
+    """Whether only the cluster has to know the secret at this place of the topology."""
+    return not {"fence", "deep_check"} & set(place) and place[0] not in ("fencing", "external")
 
 
 def create_outside_secrets(topology: Topology) -> list[Path]:
-    """Make the missing secrets of services outside of the cluster, for a throw-away one whose services are made afterwards."""
-    return _create(topology, lambda place: place[0] == "external")
+    """Make the missing secrets that others give, for a throw-away cluster whose services are made afterwards."""
+    return _create(topology, lambda place: place[0] == "external" or "deep_check" in place)
 
 
 def _create(topology: Topology, wanted: Callable[[Path_], bool]) -> list[Path]:
     made = []
     for place, reference in secret_references(topology):
         path = secret_path(topology, reference)
-        if not path.exists() and wanted(place):
+        if wanted(place) and not _there(topology, place, reference):
             # Hexadecimal, because it goes into configuration files; twice 128 digits are a key for Corosync too.
             size = 128 if place[-1] == "authkey" else 24
             files.write(path, random.token_hex(size).encode() + b"\n" * (size != 128), 0o600)
             made.append(path)
     return made
+
+
+def _there(topology: Topology, place: Path_, reference: str) -> bool:
+    try:
+        return secret_path(topology, reference).exists()
+    except OSError as error:  # its directory is closed to this user
+        raise UsageError(f"{_where(topology, place, reference)} cannot be read: {error.strerror}") from error
+
+
+def _where(topology: Topology, place: Path_, reference: str) -> str:
+    return f"{topology.file}: {dotted(place)}: {reference}: {secret_path(topology, reference)}"
 
 
 def secret_path(topology: Topology, reference: str) -> Path:
@@ -148,22 +164,23 @@ def _fence_secrets(topology: Topology) -> Iterator[tuple[str, str, str]]:
                 yield name, parameter, value
 
 
-def _read_secret(topology: Topology, place: str, reference: str) -> bytes:
+def _read_secret(topology: Topology, place: Path_, reference: str) -> bytes:
     path = secret_path(topology, reference)
-    where = f"{topology.file}: {place}: {reference}: {path}"
+    where = _where(topology, place, reference)
     try:
         with open(path, "rb") as stream:
             content = stream.read(MAX_SECRET + 1)
     except OSError as error:
-        hint = (
-            "; create it with mode 0600, or let --create-secrets do it" if isinstance(error, FileNotFoundError) else ""
-        )
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            made = ", or let --create-secrets do it" if place and _ours_alone(place) else ""
+            hint = f"; create it with mode 0600{made}"
         raise UsageError(f"{where} cannot be read: {error.strerror}{hint}") from error
     if len(content) > MAX_SECRET:
         raise UsageError(f"{where} is longer than {MAX_SECRET} bytes, which no secret is")
     if path.stat().st_mode & 0o077:
         raise UsageError(f"{where} can be read by others; chmod 0600 it")
-    if place.endswith("authkey"):
+    if place[-1:] == ("authkey",):
         return content
     secret = content.rstrip(b"\r\n")
     try:

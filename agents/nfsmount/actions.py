@@ -19,6 +19,7 @@ from hafailover.agents.ocf import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hafailover.agents.nfsmount.decide import Standing
     from hafailover.agents.nfsmount.mounts import Mount
     from hafailover.agents.nfsmount.wanted import Wanted
 
@@ -97,7 +98,7 @@ def start(ctx: Context) -> int:
         now = now._replace(why=f"what is mounted at {want.directory} does not answer as it should")
     if now.mount is not None:
         ctx.log("warning", f"{now.why}; mounting it anew")
-        _let_go(ctx, want, now.mount)
+        _clear(ctx, want, now)
     _warn(ctx, want)
     disk = holder(want, mounts.read())
     if disk is None:
@@ -174,10 +175,25 @@ def stop(ctx: Context) -> int:
             ctx.log("warning", f"{now.why}; leaving that alone")
         probe.forget(ctx.instance)
         return SUCCESS
-    if now.state == decide.COVERED:
-        _uncover(ctx, want, now.mount)
-    _let_go(ctx, want, now.mount)
+    _clear(ctx, want, now)
     return SUCCESS
+
+
+def _clear(ctx: Context, want: Wanted, now: Standing) -> None:
+    """Let go of everything of ours at the directory: somebody may have mounted it a second time, over the first.
+
+    A bind mount that stays below keeps the disk in use while another node mounts it.
+    """
+    while now.mount is not None:
+        if now.state == decide.COVERED:
+            _uncover(ctx, want, now.mount)
+            now = decide.standing(want, mounts.read())
+        if now.mount is not None and now.state == decide.COVERED and is_remote(want, now.mount):
+            _leave_hidden(ctx, want, now.mount, now.why)
+            return
+        if now.mount is not None:
+            _let_go(ctx, want, now.mount)  # or OcfError, so that this ends
+        now = decide.standing(want, mounts.read())
 
 
 def _uncover(ctx: Context, want: Wanted, mount: Mount) -> None:
@@ -186,6 +202,22 @@ def _uncover(ctx: Context, want: Wanted, mount: Mount) -> None:
     for over in reversed(here[here.index(mount) + 1 :]):
         ctx.log("warning", f"{over} is mounted over {mount} at {want.directory}; unmounting that, too")
         _release(ctx, over, detach=is_remote(want, over))
+
+
+def _leave_hidden(ctx: Context, want: Wanted, mount: Mount, why: str) -> None:
+    """Let go of a mount to which no path leads, because somebody mounted over a directory above it: only its users can be ended.
+
+    What covers it may hold anything, and is not ours to take away. To fail would have the node fenced, with all that runs there,
+    for a mount that nobody can reach and that keeps nothing from any other node; start says what is in the way.
+    """
+    from hafailover.agents.nfsmount import release
+
+    begun = time.monotonic()
+    stays = release.listed(release.end_users(ctx, mount))
+    probe.forget(ctx.instance)
+    text = f"{why}; it cannot be unmounted, and stays hidden" + (f", used by {stays}" if stays else "")
+    seconds = round(time.monotonic() - begun, 2)
+    ctx.event("nfsmount.down", text, level="warning", how="hidden", seconds=seconds, held_by=stays)
 
 
 def _let_go(ctx: Context, want: Wanted, mount: Mount) -> None:

@@ -76,12 +76,7 @@ def release(ctx: Context, mount: Mount, *, detach: bool) -> Released:
         return Released("unmounted", (), "")
     who = users.find(mount.point, bounds.scan)
     blocked = _blocked(mount, who, bounds.scan)
-    if who:
-        ctx.log("warning", f"{mount.point} cannot be unmounted yet; ending what uses it: {listed(who)}")
-        who = _end(mount, who, signal.SIGTERM, bounds.term)
-    if who:
-        ctx.log("warning", f"not ended by TERM, killing: {listed(who)}")
-        who = _end(mount, who, signal.SIGKILL, bounds.kill)
+    who = _ended(ctx, mount, who, bounds)
     held = _unmount(mount, 0, bounds.plain)
     if held is None:
         return Released("unmounted", (), "")
@@ -97,6 +92,23 @@ def release(ctx: Context, mount: Mount, *, detach: bool) -> Released:
     ctx.log("warning", f"{mount.point}: {held}; detaching it from the tree of directories")
     held = _unmount(mount, _DETACH, bounds.detach)
     return Released("detached", tuple(who), "") if held is None else Released("", tuple(who), held)
+
+
+def end_users(ctx: Context, mount: Mount) -> list[User]:
+    """End the processes that use ``mount``, which itself cannot be taken away; who outlived that."""
+    bounds = patience(ctx.deadline.remaining())
+    return _ended(ctx, mount, users.find(mount.point, bounds.scan), bounds)
+
+
+def _ended(ctx: Context, mount: Mount, who: list[User], bounds: Patience) -> list[User]:
+    """Ask ``who`` to end, then kill them; who is still there."""
+    if who:
+        ctx.log("warning", f"{mount.point} cannot be unmounted yet; ending what uses it: {listed(who)}")
+        who = _end(mount, who, signal.SIGTERM, bounds.term)
+    if who:
+        ctx.log("warning", f"not ended by TERM, killing: {listed(who)}")
+        who = _end(mount, who, signal.SIGKILL, bounds.kill)
+    return who
 
 
 def one_server(mount: Mount, table: Sequence[Mount]) -> bool:

@@ -11,7 +11,7 @@ from hafailover.crm import exports, files, members_run, render, topology
 from hafailover.crm.edits.mask import difference
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
-from hafailover.crm.install_files import current, edited, keep_first
+from hafailover.crm.install_files import content, current, edited, keep_first, refuse_exposed
 from hafailover.crm.topology import Topology
 
 
@@ -82,6 +82,8 @@ def _install(rendered: list[RenderedFile], edits: list[FileEdit], diff: bool) ->
     """Write this machine's own files. What cannot be edited stops everything before the first one is written."""
     if os.geteuid() != 0:
         raise UsageError("--install writes below /etc as root; run it as root, or use --output DIR")
+    for edit in edits:
+        refuse_exposed(Path(edit.path), edit)
     changed = _edited(edits)
     root = Path("/")
     if diff:
@@ -122,7 +124,7 @@ def _edited(edits: list[FileEdit]) -> list[tuple[FileEdit, bytes, bytes]]:
 def _show(root: Path, rendered: list[RenderedFile]) -> None:
     for file in rendered:
         target = root / file.path.lstrip("/")
-        old = target.read_bytes() if target.exists() else b""
+        old = content(target)
         if old == file.content:
             continue
         if file.secret:

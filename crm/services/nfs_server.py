@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hafailover.agents.nfsmount import decide
 from hafailover.crm import model, nfs_server_files
 from hafailover.crm.files import RenderedFile
 from hafailover.crm.model import Primitive
@@ -84,6 +85,9 @@ class NfsServer(ServiceType):
     def check(self, service: Service, topology: Topology) -> Iterator[Problem]:
         """Numbers that are used twice, paths outside of the disk, times that contradict each other, no address."""
         options = service.options
+        refusal = decide.unmountable(options["disk"]["mount"])
+        if refusal:
+            yield Problem(("disk", "mount"), f"{options['disk']['mount']} is {refusal}")
         seen: dict[int, str] = {}
         for name, export in options["exports"].items():
             other = seen.setdefault(export["fsid"], name)

@@ -197,6 +197,49 @@ def test_process_that_holds_the_mount_at_stop_is_named_and_ended(lab: Lab) -> No
     assert "(fd 9)" in log
 
 
+@pytest.mark.parametrize("bound", [False, True], ids=["remote", "bind"])
+def test_stop_leaves_nothing_where_somebody_mounted_it_a_second_time(lab: Lab, bound: bool) -> None:
+    node = other(lab, holder(lab))
+    disk = {"serves": "/mnt/disk/packs"} if bound else {}
+    again = "--bind /mnt/disk/packs" if bound else f"-t {SOURCE['fstype']} {SOURCE['server']}:{SOURCE['export']}"
+    if bound:
+        shell(lab, node, "mkdir -p /mnt/disk; mount -t tmpfs disk /mnt/disk; mkdir /mnt/disk/packs")
+    try:
+        assert agent(lab, node, "start", **disk).returncode == 0
+        shell(lab, node, f"mount {again} /mnt/by-hand")
+        assert len(mounted(lab, node, "/mnt/by-hand")) == 2
+        assert agent(lab, node, "stop", **disk).returncode == 0
+        assert mounted(lab, node, "/mnt/by-hand") == []
+    finally:
+        shell(lab, node, "if mountpoint -q /mnt/disk; then umount /mnt/disk; fi")
+
+
+def test_stop_succeeds_when_a_directory_above_the_mount_is_mounted_over(lab: Lab) -> None:
+    node = other(lab, holder(lab))
+    inside = {"directory": "/mnt/above/by-hand"}
+    assert agent(lab, node, "start", **inside).returncode == 0
+    user = lab.popen(node, ["sh", "-c", "cd /mnt/above/by-hand && exec sleep 300"])
+    try:
+        until(
+            "it uses the mount", lambda: "/mnt/above/by-hand" in shell(lab, node, "readlink /proc/[0-9]*/cwd || true")
+        )
+        shell(lab, node, "mount -t tmpfs over /mnt/above")
+        begun = time.time()
+        done = agent(lab, node, "stop", **inside)
+        assert done.returncode == 0, "a failure would have the node fenced: " + done.stderr
+        assert user.wait(timeout=120) != 0
+        (down,) = events(lab, node, "down", begun)
+        assert down["HAFAILOVER_HOW"] == "hidden"
+        assert mounted(lab, node, "/mnt/above"), "what somebody mounted is not ours to take away"
+        refused = agent(lab, node, "start", **inside)
+        assert (refused.returncode, "over it at /mnt/above; unmount that first" in refused.stderr) == (1, True)
+    finally:
+        shell(lab, node, "umount /mnt/above || true")
+        user.kill()
+    assert agent(lab, node, "stop", **inside).returncode == 0
+    assert mounted(lab, node, "/mnt/above/by-hand") == []
+
+
 def test_servers_node_loses_power_while_others_read_and_write(lab: Lab) -> None:
     lost = holder(lab)
     node = other(lab, lost)

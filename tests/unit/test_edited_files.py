@@ -6,7 +6,9 @@ import pytest
 from hafailover.crm import exports, external, mongod_conf, render, st2_conf
 from hafailover.crm.commands import render as render_command
 from hafailover.crm.edits import ini_set
-from hafailover.crm.errors import UsageError
+from hafailover.crm.errors import HafailoverError, UsageError
+from hafailover.crm.files import FileEdit
+from hafailover.crm.install_files import refuse_exposed
 from hafailover.crm.topology import Service
 from topologies import BASE, changed, invoke, parse
 
@@ -206,3 +208,28 @@ def test_an_export_that_a_service_makes_is_noticed(tmp_path):
     assert second.startswith(f"{tmp_path}/etc/exports.d/a.exports:1 exports /srv/v v, which content does: ")
     assert third.startswith(f"{tmp_path}/etc/exports.d/a.exports:2 exports /srv/v v, ")
     assert exports.notes(topology(service), "db2", tmp_path) == []
+    (tmp_path / "etc/exports.d/gone.exports").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "etc/exports.d/dir.exports").mkdir()
+    assert exports.notes(topology(service), "db1", tmp_path) == [first, second, third], (
+        "what cannot be read exports nothing"
+    )
+
+
+# Files that others may read
+def test_no_password_is_put_into_a_file_that_everybody_reads(tmp_path):
+    file = tmp_path / "st2.conf"
+    values = {"messaging": {"url": "amqp://st2:password@h/"}}
+    secret = FileEdit(str(file), lambda old: ini_set(old, values), 0o640, "root", "st2", secret=True)
+    refuse_exposed(file, secret)
+    file.write_text("[messaging]\n")
+    file.chmod(0o644)
+    with pytest.raises(HafailoverError) as caught:
+        refuse_exposed(file, secret)
+    assert str(caught.value) == (
+        f"{file} can be read by everybody, and passwords belong into it: chgrp st2 {file} && chmod 0640 {file}"
+    )
+    nothing = dataclasses.replace(secret, edit=lambda old: ini_set(old, {}))
+    for harmless in (nothing, dataclasses.replace(secret, mode=0o644), dataclasses.replace(secret, undo=True)):
+        refuse_exposed(file, harmless)
+    file.chmod(0o660)
+    refuse_exposed(file, secret)

@@ -110,6 +110,28 @@ def test_what_cannot_change_with_the_nodes(old, new, said):
     assert said in reason
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("db2: {id: 2", "db2: {id: 7", "db2 has the id 2 in the running cluster and 7 in the topology"),
+        (
+            "db1: {id: 1, links: [10.77.0.11",
+            "db1: {id: 1, links: [10.77.0.21",
+            "the addresses of db1 differ (10.77.0.11, ",
+        ),
+    ],
+)
+def test_a_slip_in_a_node_that_is_there_does_not_get_to_the_services(old, new, said):
+    todo, reason = judged(BASE.replace(old, new), facts(BASE))
+    assert not todo.reload
+    assert said in reason
+
+
+def test_an_address_that_was_written_as_a_name_may_be_the_same():
+    named = {name: replace(member, links=(name, member.links[1])) for name, member in wanted(BASE).members.items()}
+    assert judged(BASE, facts(BASE, running=named)) == (Steps(), None)
+
+
 def test_a_new_node_with_the_id_of_another():
     text = TRIO.replace("db2: {id: 2", "db2: {id: 4").replace("db3: {id: 3", "db3: {id: 2")
     there = facts(BASE, running={"db1": Member("db1", 1, ("10.77.0.11", "10.77.1.11")), "x": Member("x", 2, ())})

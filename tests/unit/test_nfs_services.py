@@ -187,6 +187,7 @@ def test_pacemaker_ends_before_systemd_takes_mounts_of_the_network_away():
     [
         ("envs: {fsid: 8}", "envs: {fsid: 7}", "7 is the fsid of packs too"),
         ("{fsid: 8}", "{fsid: 8, path: /srv/other}", "does not lie below /srv/st2"),
+        ("mount: /srv/st2", "mount: /opt/stackstorm", "/opt/stackstorm is a directory of the system"),
         ("{fsid: 8}", "{fsid: 0}", "write a whole number from 1"),
         ("type: nfs-server,", "type: nfs-server, lease: 5s,", "whole seconds from 10s to 1h"),
         ("type: nfs-server,", "type: nfs-server, lease: 30s,", "is shorter than the lease of 30s"),

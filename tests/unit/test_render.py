@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -152,8 +153,21 @@ def test_secrets_that_only_the_cluster_needs_are_made_once(file):
     assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600}
     assert [len(path.read_bytes()) for path in made] == [256, 49]
     assert render.create_secrets(loaded) == []
-    with pytest.raises(UsageError, match=r"nodes\.db1\.fence\.password: file:ipmi: .* cannot be read"):
+    with pytest.raises(
+        UsageError, match=r"nodes\.db1\.fence\.password: file:ipmi: .* directory; create it with mode 0600$"
+    ):
         render.render(loaded, "db1")
+
+
+def test_a_directory_of_secrets_that_is_closed_to_this_user(file, monkeypatch):
+    def closed(path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", closed)
+    with pytest.raises(
+        UsageError, match=r"password: file:db-replication: .*/s/db-replication cannot be read: Permission denied"
+    ):
+        render.create_secrets(parse(file.read_text()).with_secrets_dir(file.parent / "s"))
 
 
 def test_a_quorum_device_is_not_slower_than_corosync():
@@ -252,6 +266,13 @@ def test_a_difference_is_shown_without_secrets(file, secrets, tmp_path):
     assert "/etc/hafailover/db.cred: changes (a secret, not shown)" in result.stdout
     assert "hunter2" not in result.stdout
     assert b"port = 3307" in (out / "db1/etc/mysql/hafailover-db.cnf").read_bytes()
+
+
+def test_a_difference_to_what_is_no_file_is_an_error_and_no_crash(file, secrets, tmp_path):
+    (tmp_path / "out/db1/etc/hafailover/db.cred").mkdir(parents=True)
+    result = invoke(render_command.command, file, "--output", tmp_path / "out", "--diff")
+    assert isinstance(result.exception, HafailoverError)
+    assert str(result.exception).endswith("etc/hafailover/db.cred: cannot be read: Is a directory")
 
 
 def program(*arguments):

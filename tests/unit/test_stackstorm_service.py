@@ -61,7 +61,11 @@ def test_the_deep_check_has_a_level_an_interval_and_a_secret_of_its_own(tmp_path
     assert "op monitor interval=120s timeout=90s op_params OCF_CHECK_LEVEL=20" in text
     assert 'deep_parameters="{\\"n\\": 1}"' in text or "deep_parameters='{\"n\": 1}'" in text
     render.create_secrets(topology)
+    assert not (tmp_path / "st2-api-key").exists(), (
+        "StackStorm makes its keys: another is refused, and its API restarted for that"
+    )
     (tmp_path / "st2-api-key").write_text("k3y\n")
+    (tmp_path / "st2-api-key").chmod(0o600)
     (file,) = [file for file in render.render(topology, "db1") if file.path == "/etc/hafailover/st2.cred"]
     assert (file.content, file.mode, file.secret) == (b"[st2]\napi_key=k3y\n", 0o600, True)
     assert "k3y" not in cib.text(generate.configuration(topology))
