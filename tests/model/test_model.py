@@ -16,7 +16,7 @@ from model.invariants import ALL, NEEDLESS, PRIMARY
 from model.search import Search, tell
 from model.setup import PROMOTES_IN_TIME, Setup
 
-STATES = int(os.environ.get("HAFAILOVER_MODEL_STATES", "200000"))
+STATES = int(os.environ.get("HAFAILOVER_MODEL_STATES", "400000"))
 # Whether a state can come back to health is asked where a bug is about that; it costs several times as much as the rest.
 LIVENESS = (PRIMARY, NEEDLESS)
 
