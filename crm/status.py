@@ -245,8 +245,9 @@ class Problem(NamedTuple):
 class External(NamedTuple):
     """A service outside of the cluster, as seen from this node.
 
-    kind: mongodb, redis, rabbitmq, mariadb or storage. name: its replica set, or the name its sentinels use, or "". usable: whether it
-    serves now. state: how it is. problem: what is wrong, or "". since: Unix time since when, if that is known.
+    kind: mongodb, redis, rabbitmq, mariadb or storage; or list, when the file that names them (``name``) cannot be read. name: its replica
+    set, or the name its sentinels use, or "". usable: whether it serves now. state: how it is. problem: what is wrong, or "".
+    since: Unix time since when, if that is known.
     """
 
     kind: str

@@ -18,11 +18,15 @@ KINDS = {
     "rabbitmq": "RabbitMQ",
     "mariadb": "MariaDB",
     "storage": "storage",
+    "list": "list of services",
 }
 
 
-def begin(path: str = PATH, limit: float = LIMIT) -> Look | None:
-    """Start to look, while the cluster is asked, for ``limit`` s; None when nothing outside is to be looked at."""
+def begin(path: str = PATH, limit: float = LIMIT) -> Look | External | None:
+    """Start to look, while the cluster is asked, for ``limit`` s; None when nothing outside is to be looked at.
+
+    When ``path`` does not say what is, this is what there is to tell.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             content = file.read()
@@ -32,9 +36,17 @@ def begin(path: str = PATH, limit: float = LIMIT) -> Look | None:
 
     try:
         found = targets.read(content)
-    except ValueError:
-        # Somebody else's file, or half of one: the next render writes it again.
-        return None
+    except ValueError as error:  # half of a file, or somebody else's
+        return External(
+            kind="list",
+            name=path,
+            addresses=(),
+            usable=False,
+            state="",
+            problem=f"nobody looks at what is outside: the file {error}",
+            advice="hafailover render TOPOLOGY --install writes it again",
+            since=None,
+        )
     if not found:
         return None
     from hafailover.crm.observe.look import Look
@@ -52,10 +64,12 @@ def _password(path: str) -> str | None:
         return None
 
 
-def end(look: Look | None) -> tuple[External, ...]:
+def end(look: Look | External | None) -> tuple[External, ...]:
     """What came of it."""
     if look is None:
         return ()
+    if isinstance(look, External):
+        return (look,)
     return tuple(
         External(
             kind=target.kind,

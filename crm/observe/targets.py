@@ -53,8 +53,8 @@ def read(content: str) -> tuple[Target, ...]:
     """The targets in a file's content; ValueError when it is not what :func:`written` made."""
     try:
         return tuple(_target(entry) for entry in json.loads(content))
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"is not a list of targets ({error!r})") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"is not a list of targets ({error})") from error
 
 
 def _target(entry: dict[str, Any]) -> Target:

@@ -39,8 +39,6 @@ def test_status_without_and_with_something_outside(tmp_path):
     assert status_external.PATH == targets.PATH
     path = tmp_path / "external.json"
     assert status_external.end(status_external.begin(str(path))) == ()
-    path.write_text("{ half of")
-    assert status_external.end(status_external.begin(str(path))) == ()
     path.write_bytes(targets.written(()))
     threads = threading.active_count()
     assert status_external.end(status_external.begin(str(path))) == ()
@@ -87,3 +85,14 @@ def test_what_is_wrong_outside_degrades():
     screen = render(found, verdict)
     assert "  MongoDB rs0  CANNOT BE USED\n  Redis        primary r1:6379 (see below)\n" in screen
     assert [line for line in screen.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("content", ["", '[{"kind": "redis"', '{"kind": 1}', "[1]"])
+def test_half_a_file_is_told_and_not_taken_for_nothing_outside(tmp_path, content):
+    file = tmp_path / "external.json"
+    file.write_text(content)
+    found = status_external.end(status_external.begin(str(file)))
+    verdict = judge(status("healthy")._replace(external=found))
+    (problem,) = verdict.problems
+    assert (verdict.word, problem.severity) == (DEGRADED, DEGRADED)
+    assert str(file) in problem.what and "nobody looks" in problem.why and "render" in problem.advice
