@@ -68,19 +68,19 @@ def leave(disk: Disk, heir: str | None, published: Mapping[str, str]) -> str | N
 def look(ctx: Context, server: Connection) -> Disk:
     """How full the disk is, now and for how long."""
     log = str(server.row("SELECT @@global.log_bin_basename AS v")["v"] or "")
-    free = min(_free(ctx.params["datadir"]), _free(os.path.dirname(log) or ctx.params["datadir"]))
+    left = min(free(ctx.params["datadir"]), free(os.path.dirname(log) or ctx.params["datadir"]))
     mark = f"{RUN_DIR}/{ctx.instance}.full"
-    if free >= FULL:
+    if left >= FULL:
         if os.path.exists(mark):
             os.unlink(mark)
-        return Disk(free, False, 0.0)
+        return Disk(left, False, 0.0)
     if not os.path.exists(mark):
         os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
         with open(mark, "w"):
             pass
     from hafailover.agents.mariadb import sessions
 
-    return Disk(free, sessions.waits_for_space(server), time.time() - os.stat(mark).st_mtime)
+    return Disk(left, sessions.waits_for_space(server), time.time() - os.stat(mark).st_mtime)
 
 
 def hand_over(ctx: Context, cluster: Cluster, disk: Disk) -> bool:
@@ -106,6 +106,7 @@ def keep_published(cluster: Cluster, disk: Disk) -> None:
     cluster.keep_published("disk", state(disk.free))
 
 
-def _free(path: str) -> int:
+def free(path: str) -> int:
+    """The bytes that the server may still use where ``path`` is."""
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize

@@ -131,7 +131,11 @@ class Unit:
         state = self.state()
         self._mark_unplanned()
         if result.rc != 0 and state not in ("active", "activating"):
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {self.last_error() or result.err.strip()}")
+            from hafailover.agents.mariadb import disk  # rare
+
+            full = os.path.isdir(self.datadir) and disk.trouble(disk.Disk(disk.free(self.datadir), False, 0.0))
+            why = [self.last_error() or result.err.strip(), *([full] if full else [])]
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {'; '.join(why)}")
         return state == "active"
 
     def begin(self, options: tuple[str, ...]) -> Process | None:
