@@ -139,7 +139,12 @@ def monitor(ctx: Context) -> int:
                 if writable:
                     if full and disk.hand_over(ctx, cluster, space):
                         return _HANDED_OVER
-                    code = reign.look(ctx, cluster, server)
+                    try:
+                        code = reign.look(ctx, cluster, server)
+                    except ocf.OcfError as error:
+                        if full and error.rc == ocf.DEGRADED_PROMOTED:
+                            raise ocf.OcfError(error.rc, f"{full}; {error.reason}") from None
+                        raise
                     events.keep_running(ctx, cluster, server)
                     disk.report(space, ocf.DEGRADED_PROMOTED)
                     return code
