@@ -112,9 +112,14 @@ def go_on(ctx: Context) -> None:
 
 
 def _work(ctx: Context) -> None:
-    wrong = service.start_worker(ctx)
+    try:
+        wrong = service.start_worker(ctx)
+    except ocf.OcfError as error:
+        wrong = error.reason
     if wrong:
-        raise ocf.OcfError(ocf.ERR_GENERIC, f"the rejoin worker cannot be started: {wrong}")
+        # No monitor fails a server because systemd is too busy to start what would bring that server back.
+        rc = ocf.DEGRADED if ctx.action == "monitor" else ocf.ERR_GENERIC
+        raise ocf.OcfError(rc, f"the rejoin worker cannot be started: {wrong}")
 
 
 def resume(ctx: Context, unit: Unit) -> None:
