@@ -17,9 +17,8 @@ _DECLARE, _PUBLISH, _GET, _GET_OK, _GET_EMPTY = (50, 10), (60, 40), (60, 70), (6
 _DURABLE = 2
 _NO_ACK = 1
 _STALE = 100  # messages of earlier checks that were interrupted, at most
-_BEAT = (
-    10  # seconds between two signs of life from the broker: by them it finds that we have left while it did not read
-)
+# Seconds between two signs of life from the broker: by them it finds that we have left while it did not read.
+_BEAT = 10
 
 
 class Unanswered(Exception):
