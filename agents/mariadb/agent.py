@@ -104,6 +104,20 @@ def stop(ctx: Context) -> int:
     return ocf.SUCCESS
 
 
+def _serves(ctx: Context, cluster: Cluster, server: sql.Connection, full: str | None) -> int:
+    """Look after a writable server. What is wrong with its disk is said before anything else that degrades it."""
+    try:
+        code = reign.look(ctx, cluster, server)
+        events.keep_running(ctx, cluster, server)
+    except ocf.OcfError as error:
+        if full and error.rc == ocf.DEGRADED_PROMOTED:
+            raise ocf.OcfError(error.rc, f"{full}; {error.reason}") from None
+        raise
+    if full:
+        raise ocf.OcfError(ocf.DEGRADED_PROMOTED, full)
+    return code
+
+
 @agent.action("monitor", timeout="20s", interval="2s", role="Promoted")
 @agent.action("monitor", timeout="20s", interval="3s", role="Unpromoted")
 def monitor(ctx: Context) -> int:
@@ -139,22 +153,14 @@ def monitor(ctx: Context) -> int:
                 if writable:
                     if full and disk.hand_over(ctx, cluster, space):
                         return _HANDED_OVER
-                    try:
-                        code = reign.look(ctx, cluster, server)
-                    except ocf.OcfError as error:
-                        if full and error.rc == ocf.DEGRADED_PROMOTED:
-                            raise ocf.OcfError(error.rc, f"{full}; {error.reason}") from None
-                        raise
-                    events.keep_running(ctx, cluster, server)
-                    disk.report(space, ocf.DEGRADED_PROMOTED)
-                    return code
+                    return _serves(ctx, cluster, server, full)
                 if server.waiters() and _written_late(ctx, unit, server):
                     return ocf.NOT_RUNNING
                 if events.halt(server):
                     ctx.log("warning", "the event scheduler was on, on a server that is not promoted: switched off")
                 if full:
                     standby.not_promotable(ctx, cluster, full)
-                    disk.report(space, ocf.DEGRADED)
+                    raise ocf.OcfError(ocf.DEGRADED, full)
                 return standby.look(ctx, cluster, unit, server)
             except (PacemakerError, JournalError, Refused) as error:
                 # The cluster's trouble, not the server's: failing the server for it would add one trouble to the other.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from hafailover.agents import RUN_DIR, ocf
+from hafailover.agents import RUN_DIR
 from hafailover.agents.mariadb.cluster import successor
 from hafailover.agents.record import NamedTuple
 
@@ -94,16 +94,14 @@ def hand_over(ctx: Context, cluster: Cluster, disk: Disk) -> bool:
     return cluster.hand_over(why)
 
 
-def report(disk: Disk, degraded: int) -> None:
-    """OcfError with the code ``degraded`` if the disk is full."""
-    why = trouble(disk)
-    if why:
-        raise ocf.OcfError(degraded, why)
-
-
 def keep_published(cluster: Cluster, disk: Disk) -> None:
     """Let the primary know whether this node could take over from a full disk; costs nothing while it stays so."""
     cluster.keep_published("disk", state(disk.free))
+
+
+def unasked(directory: str) -> str | None:
+    """What is wrong with the disk of a server that cannot be asked, by its data directory, or None."""
+    return trouble(Disk(free(directory), False, 0.0)) if os.path.isdir(directory) else None
 
 
 def free(path: str) -> int:

@@ -133,9 +133,8 @@ class Unit:
         if result.rc != 0 and state not in ("active", "activating"):
             from hafailover.agents.mariadb import disk  # rare
 
-            full = os.path.isdir(self.datadir) and disk.trouble(disk.Disk(disk.free(self.datadir), False, 0.0))
-            why = [self.last_error() or result.err.strip(), *([full] if full else [])]
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {'; '.join(why)}")
+            why = (self.last_error() or result.err.strip(), disk.unasked(self.datadir))
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {'; '.join(filter(None, why))}")
         return state == "active"
 
     def begin(self, options: tuple[str, ...]) -> Process | None:

@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hafailover.agents.mariadb import disk, events, vital
+from hafailover.agents import ocf, process
+from hafailover.agents.deadline import Deadline
+from hafailover.agents.mariadb import _actions as agent
+from hafailover.agents.mariadb import cloning, disk, events, vital
 from hafailover.agents.mariadb.disk import Disk
-from hafailover.agents.mariadb.server import Process
+from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.crm import mariadb_options
 
 FULL = Disk(free=0, waiting=True, lasts=0.0)
@@ -139,3 +144,73 @@ def test_a_process_is_gone_when_it_is_a_zombie_without_threads(idle: subprocess.
     idle.wait()
     assert vital.gone(it)
     assert vital.gone(Process(it.pid, "another start"))
+
+
+def test_a_full_disk_is_said_before_what_else_degrades_a_primary(monkeypatch: pytest.MonkeyPatch) -> None:
+    def degraded(*of: object) -> int:
+        raise ocf.OcfError(ocf.DEGRADED_PROMOTED, "db2 does not replicate")
+
+    def failed(*of: object) -> int:
+        raise ocf.OcfError(ocf.FAILED_PROMOTED, "db2 is the recorded primary")
+
+    nobody: Any = None
+    monkeypatch.setattr(events, "keep_running", lambda *of: None)
+    for look, full, rc, said in (
+        (degraded, "its disk is full", ocf.DEGRADED_PROMOTED, "its disk is full; db2 does not replicate"),
+        (degraded, None, ocf.DEGRADED_PROMOTED, "db2 does not replicate"),
+        (failed, "its disk is full", ocf.FAILED_PROMOTED, "db2 is the recorded primary"),
+        (lambda *of: ocf.RUNNING_PROMOTED, "its disk is full", ocf.DEGRADED_PROMOTED, "its disk is full"),
+    ):
+        monkeypatch.setattr(agent.reign, "look", look)
+        with pytest.raises(ocf.OcfError) as error:
+            agent._serves(nobody, nobody, nobody, full)
+        assert (error.value.rc, error.value.reason) == (rc, said)
+    monkeypatch.setattr(agent.reign, "look", lambda *of: ocf.RUNNING_PROMOTED)
+    assert agent._serves(nobody, nobody, nobody, None) == ocf.RUNNING_PROMOTED
+
+
+def test_a_server_that_does_not_start_says_when_its_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ctx:
+        instance = "db"
+        params = {"datadir": str(tmp_path)}
+        deadline = Deadline(60)
+
+    ctx: Any = Ctx()
+    unit = Unit(ctx)
+    for name, answer in (
+        ("_mark_planned", None),
+        ("_mark_unplanned", None),
+        ("state", "failed"),
+        ("last_error", "Aborted"),
+    ):
+        monkeypatch.setattr(unit, name, lambda answer=answer: answer)
+    monkeypatch.setattr(unit, "_launch", lambda *of: process.Result(1, "", ""))
+    for left, said in (
+        (0, "mariadbd did not start: Aborted; its disk is full: 0 KiB"),
+        (disk.FULL, "mariadbd did not start: Aborted"),
+    ):
+        monkeypatch.setattr(disk, "free", lambda path, left=left: left)
+        with pytest.raises(ocf.OcfError) as error:
+            unit.start(())
+        assert error.value.reason.startswith(said) and ("full" in error.value.reason) == (left == 0)
+
+
+@pytest.mark.parametrize(("action", "rc"), [("monitor", ocf.DEGRADED), ("start", ocf.ERR_GENERIC)])
+def test_a_busy_systemd_fails_no_server_that_waits_to_be_rebuilt(
+    action: str, rc: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(ctx: object) -> str | None:
+        raise ocf.OcfError(ocf.ERR_GENERIC, "systemd does not tell the state")
+
+    class Ctx:
+        instance = "db"
+
+    ctx: Any = Ctx()
+    ctx.action = action
+    monkeypatch.setattr(cloning.service, "start_worker", silent)
+    monkeypatch.setattr(cloning.notes, "ask", lambda *of, **more: None)
+    with pytest.raises(ocf.OcfError) as error:
+        cloning.rejoin(ctx, "asked", clone=False)
+    assert error.value.rc == rc and "systemd does not tell" in error.value.reason
