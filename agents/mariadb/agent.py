@@ -80,7 +80,7 @@ def start(ctx: Context) -> int:
 @agent.action("stop", timeout="120s")
 def stop(ctx: Context) -> int:
     """Stop the server; a writable one is demoted first, one that may not commit what waits is killed."""
-    from hafailover.agents.mariadb import demotion, sessions  # what a monitor never needs is not loaded for it
+    from hafailover.agents.mariadb import demotion, sessions, unseen  # what a monitor never needs is not loaded for it
     from hafailover.agents.mariadb.cloning import service
 
     unit, cluster = Unit(ctx), Cluster(ctx)
@@ -93,6 +93,7 @@ def stop(ctx: Context) -> int:
         return ocf.SUCCESS
     try:
         with tender.end(ctx), sql.own(ctx) as server:
+            unseen.forget(ctx.instance)
             if server.writable():
                 demotion.demote(ctx, cluster, unit, server)
             elif sessions.waits_for_space(server) or demotion.late_writer(server):
@@ -210,10 +211,17 @@ def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, er
     promoted = ctx.role == "Promoted"
     if not promoted and unit.state() == "activating":
         # Recovery takes as long as it takes; ending it would only have the next one begin from the start.
-        return standby.not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
+        why = disk.said_first(unit.datadir, f"mariadbd {process.pid} is recovering")
+        return standby.not_promotable(ctx, cluster, why)
     from hafailover.agents.mariadb import patience  # what a monitor never needs is not loaded for it
 
+    full = disk.unasked(unit.datadir)
+    if full and promoted and disk.hand_over(ctx, cluster, full):
+        return _HANDED_OVER
     slow = patience.excuse(ctx, process, error)
+    if full:
+        # It waits for space while it holds a lock that our statement needs. Started anew it would wait for space in its recovery.
+        slow = disk.said_first(unit.datadir, slow or f"mariadbd {process.pid} does not answer: {error}")
     if slow:
         # Failing over a busy server to a cold one made an outage worse (GitHub, 2012): busy is degraded, not failed.
         raise ocf.OcfError(ocf.DEGRADED_PROMOTED if promoted else ocf.DEGRADED, slow)

@@ -99,9 +99,16 @@ def keep_published(cluster: Cluster, disk: Disk) -> None:
     cluster.keep_published("disk", state(disk.free))
 
 
-def unasked(directory: str) -> str | None:
-    """What is wrong with the disk of a server that cannot be asked, by its data directory, or None."""
-    return trouble(Disk(free(directory), False, 0.0)) if os.path.isdir(directory) else None
+def unasked(directory: str) -> Disk | None:
+    """The full disk of a server that cannot be asked, by its data directory; None when it is not full. Since when nobody knows."""
+    left = free(directory) if os.path.isdir(directory) else FULL
+    return Disk(left, False, float("inf")) if left < FULL else None
+
+
+def said_first(directory: str, why: str) -> str:
+    """Say of a server that cannot be asked ``why`` that is; a full disk is the cause of whatever else is wrong."""
+    full = unasked(directory)
+    return f"{trouble(full)}; {why}" if full else why
 
 
 def free(path: str) -> int:

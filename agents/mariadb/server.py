@@ -120,21 +120,21 @@ class Unit:
             raise ocf.OcfError(ocf.ERR_INSTALLED, unsupported)
         return version
 
-    def start(self, options: tuple[str, ...]) -> bool:
-        """Start the server; True when logins work, False when it still recovers near the end of the action's time.
+    def start(self, options: tuple[str, ...], patience: float = float("inf")) -> bool:
+        """Start the server; True when logins work, False when it still recovers after ``patience`` seconds or near the end of the action's.
 
         OcfError with the end of the error log when it did not start.
         """
         wait = self._ctx.deadline.remaining()
         self._mark_planned()  # an end during the start is the start's to report, not the death hook's
-        result = self._launch((), options, wait - min(_TO_SAY_SO, wait / 4))
+        result = self._launch((), options, min(patience, wait - min(_TO_SAY_SO, wait / 4)))
         state = self.state()
         self._mark_unplanned()
         if result.rc != 0 and state not in ("active", "activating"):
             from hafailover.agents.mariadb import disk  # rare
 
-            why = (self.last_error() or result.err.strip(), disk.unasked(self.datadir))
-            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {'; '.join(filter(None, why))}")
+            why = disk.said_first(self.datadir, self.last_error() or result.err.strip())
+            raise ocf.OcfError(ocf.ERR_GENERIC, f"mariadbd did not start: {why}")
         return state == "active"
 
     def begin(self, options: tuple[str, ...]) -> Process | None:
@@ -184,20 +184,23 @@ class Unit:
         argv += ["--read-only=ON", "--skip-slave-start=ON", "--event-scheduler=OFF", *options]
         return ctx.run(argv, timeout=wait)
 
-    def settled(self) -> bool:
-        """Wait until a start or an end that is under way is over; False when the server still recovers near the end of the action's time.
+    def settled(self, patience: float = float("inf")) -> bool:
+        """Wait until a start or an end that is under way is over.
+
+        False when the server still recovers after ``patience`` seconds or near the end of the action's time.
 
         OcfError when it is an end that does not come: a new server must wait for the old one to be gone.
         """
         wait = self._ctx.deadline.remaining()
-        end = time.monotonic() + wait - min(_TO_SAY_SO, wait / 4)
+        begin = time.monotonic()
+        end = begin + wait - min(_TO_SAY_SO, wait / 4)
         while True:
             state = self.state()
             if state not in ("activating", "deactivating"):
                 return True
+            if state == "activating" and time.monotonic() > min(begin + patience, end):
+                return False
             if time.monotonic() > end:
-                if state == "activating":
-                    return False
                 raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd is still ending; the next start waits on")
             time.sleep(0.1)
 

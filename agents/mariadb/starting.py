@@ -11,6 +11,7 @@ from hafailover.agents.mariadb import (
     blank,
     cloning,
     decide,
+    disk,
     held,
     life,
     lineage,
@@ -18,6 +19,7 @@ from hafailover.agents.mariadb import (
     recovery,
     sql,
     standby,
+    unseen,
 )
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal
@@ -31,6 +33,10 @@ from hafailover.crm.pacemaker import PacemakerError
 # What a server says that is to remove its tail and finds a transaction there that cannot be undone (InnoDB followed by MyISAM).
 _NOT_UNDONE = "Cannot truncate"
 
+# Seconds for which Pacemaker is kept waiting for a recovery. Before a start is over it begins nothing else, on the other nodes neither: a
+# new primary was not monitored for five minutes, because the dead one had been started again and waited for space in its recovery.
+_PATIENCE = 20.0
+
 # Seconds in which Pacemaker has surely begun to promote a replica in sync, unless something keeps it from doing so (a ban, say), and in
 # which a promotion that has begun is over.
 _ELECTION = 20.0
@@ -40,7 +46,7 @@ _PROMOTION = 150.0
 def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
     """Start the server read-only, in the role that the journal gives it, and begin to replicate if somebody is promoted.
 
-    Success also when the server recovers for longer than this action may take (it is then ``activating``), and when it must not
+    Success also when the server recovers for longer than Pacemaker is kept waiting (it is then ``activating``), and when it must not
     recover yet (it is then held): to Pacemaker both are healthy instances that cannot be promoted.
     """
     held.release(ctx.instance)
@@ -56,7 +62,7 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         raise ocf.OcfError(
             ocf.ERR_GENERIC, f"nothing is mounted on {point}, where {unit.datadir} belongs: mount {point}"
         )
-    settled = unit.settled()
+    settled = unit.settled(_PATIENCE)
     process = unit.process()
     if process is None and cloning.takes_over(ctx, cluster, unit, cluster.journal()):
         return ocf.SUCCESS
@@ -81,8 +87,10 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
             return ocf.SUCCESS
         process = unit.process()
     if not settled:
+        unseen.mark(ctx.instance)
         ctx.event("start.recovering", "mariadbd is recovering and goes on with it after this start")
-        return standby.not_promotable(ctx, cluster, "mariadbd is recovering")
+        return standby.not_promotable(ctx, cluster, disk.said_first(unit.datadir, "mariadbd is recovering"))
+    unseen.forget(ctx.instance)
     if process is None:
         raise ocf.OcfError(ocf.ERR_GENERIC, "mariadbd ended right after it became ready; see its journal")
     with sql.own(ctx) as server:
@@ -115,7 +123,8 @@ def resume(ctx: Context, cluster: Cluster, unit: Unit, mark: held.Held) -> int:
     if process is None:
         return standby.not_promotable(ctx, cluster, mark.why)  # the next monitor looks again
     held.release(ctx.instance)
-    return standby.not_promotable(ctx, cluster, f"mariadbd {process.pid} is recovering")
+    unseen.mark(ctx.instance)
+    return standby.not_promotable(ctx, cluster, disk.said_first(unit.datadir, f"mariadbd {process.pid} is recovering"))
 
 
 def facts(
@@ -185,8 +194,9 @@ def _run(ctx: Context, unit: Unit, choice: Recovery) -> bool:
     _tell(ctx, choice)
     _cut_torn_end(ctx, unit)
     begin = time.time()
+    patience = float("inf") if unseen.marked(ctx.instance) and not disk.unasked(unit.datadir) else _PATIENCE
     try:
-        return unit.start(choice.options)
+        return unit.start(choice.options, patience)
     except ocf.OcfError:
         said = unit.said_since(begin, _NOT_UNDONE) if choice.truncates else []
         if not said:
@@ -195,7 +205,7 @@ def _run(ctx: Context, unit: Unit, choice: Recovery) -> bool:
             unit.version(), f"the tail cannot be removed ({said[-1].partition('[ERROR] ')[2]})"
         )
     _tell(ctx, choice)
-    return unit.start(choice.options)
+    return unit.start(choice.options, patience)
 
 
 def _binlog_index(config: str, datadir: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from hafailover.agents import ocf, process
 from hafailover.agents.deadline import Deadline
 from hafailover.agents.mariadb import _actions as agent
-from hafailover.agents.mariadb import cloning, disk, events, vital
+from hafailover.agents.mariadb import cloning, disk, events, patience, recovery, sql, starting, unseen, vital
 from hafailover.agents.mariadb.disk import Disk
 from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.crm import mariadb_options
@@ -188,13 +188,87 @@ def test_a_server_that_does_not_start_says_when_its_disk_is_full(
         monkeypatch.setattr(unit, name, lambda answer=answer: answer)
     monkeypatch.setattr(unit, "_launch", lambda *of: process.Result(1, "", ""))
     for left, said in (
-        (0, "mariadbd did not start: Aborted; its disk is full: 0 KiB"),
+        (0, "mariadbd did not start: its disk is full: 0 KiB are left for the server; Aborted"),
         (disk.FULL, "mariadbd did not start: Aborted"),
     ):
         monkeypatch.setattr(disk, "free", lambda path, left=left: left)
         with pytest.raises(ocf.OcfError) as error:
             unit.start(())
         assert error.value.reason.startswith(said) and ("full" in error.value.reason) == (left == 0)
+
+
+@pytest.mark.parametrize(
+    ("role", "left", "heir", "slow", "answer"),
+    [
+        ("Promoted", 0, True, "a statement is held up", ocf.RUNNING_PROMOTED),  # handed over
+        ("Promoted", 0, False, "a statement is held up", "its disk is full: 0 KiB .*; a statement is held up"),
+        ("Promoted", 0, False, None, "its disk is full: 0 KiB .*; mariadbd 7 does not answer"),
+        ("Unpromoted", 0, True, None, "its disk is full: 0 KiB .*; mariadbd 7 does not answer"),
+        ("Unpromoted", disk.FULL, True, None, "^mariadbd 7 runs but does not answer"),
+    ],
+)
+def test_a_server_that_hangs_on_a_full_disk_is_not_started_anew(
+    role: str, left: int, heir: bool, slow: str | None, answer: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ctx:
+        instance = "db"
+
+    class Its:
+        datadir = "/"
+
+        def process(self) -> Process:
+            return Process(7, "1")
+
+        def state(self) -> str:
+            return "active"
+
+    ctx: Any = Ctx()
+    ctx.role = role
+    unit: Any = Its()
+    nobody: Any = None
+    monkeypatch.setattr(disk, "free", lambda path: left)
+    monkeypatch.setattr(disk, "hand_over", lambda *of: heir)
+    monkeypatch.setattr(patience, "excuse", lambda *of: slow)
+    refused = sql.SqlError(0, "timed out")
+    if isinstance(answer, int):
+        assert agent._unanswered(ctx, nobody, unit, Process(7, "1"), refused) == answer
+        return
+    with pytest.raises(ocf.OcfError, match=answer) as error:
+        agent._unanswered(ctx, nobody, unit, Process(7, "1"), refused)
+    degraded = ocf.DEGRADED_PROMOTED if role == "Promoted" else ocf.DEGRADED
+    assert error.value.rc == (degraded if left < disk.FULL else ocf.ERR_GENERIC)
+
+
+def test_a_start_waits_to_the_end_of_a_recovery_only_when_the_last_one_was_not_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    waited: list[float] = []
+
+    class Its:
+        datadir = str(tmp_path)
+
+        def start(self, options: tuple[str, ...], patience: float) -> bool:
+            waited.append(patience)
+            return False
+
+    class Ctx:
+        instance = "db"
+
+    unit: Any = Its()
+    ctx: Any = Ctx()
+    for name in ("_tell", "_cut_torn_end"):
+        monkeypatch.setattr(starting, name, lambda *of: None)
+    monkeypatch.setattr(unseen, "RUN_DIR", str(tmp_path))
+    choice = recovery.Recovery((), False, "")
+    starting._run(ctx, unit, choice)
+    unseen.mark("db")
+    starting._run(ctx, unit, choice)
+    monkeypatch.setattr(disk, "free", lambda path: 0)
+    starting._run(ctx, unit, choice)
+    unseen.forget("db")
+    unseen.forget("db")
+    starting._run(ctx, unit, choice)
+    assert waited == [starting._PATIENCE, float("inf"), starting._PATIENCE, starting._PATIENCE]
 
 
 @pytest.mark.parametrize(("action", "rc"), [("monitor", ocf.DEGRADED), ("start", ocf.ERR_GENERIC)])
