@@ -50,9 +50,9 @@ class Guard:
         """The server is recovered as if another one were promoted."""
         real = Unit.start
 
-        def start(unit: Unit, options: tuple[str, ...]) -> Any:
+        def start(unit: Unit, options: tuple[str, ...], *patience: float) -> Any:
             self.used += options.count(RECOVER_ALL)
-            return real(unit, tuple(TRUNCATE if option == RECOVER_ALL else option for option in options))
+            return real(unit, tuple(TRUNCATE if option == RECOVER_ALL else option for option in options), *patience)
 
         with mock.patch.object(Unit, "start", start):
             yield
@@ -91,9 +91,9 @@ class Guard:
         """The server is started without ``--skip-slave-start``."""
         real = Unit.start
 
-        def start(unit: Unit, options: tuple[str, ...]) -> Any:
+        def start(unit: Unit, options: tuple[str, ...], *patience: float) -> Any:
             self.used += 1
-            return real(unit, (*options, "--skip-slave-start=OFF"))
+            return real(unit, (*options, "--skip-slave-start=OFF"), *patience)
 
         with mock.patch.object(Unit, "start", start):
             yield
