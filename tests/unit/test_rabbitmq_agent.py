@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,9 @@ def test_who_is_at_work_on_the_data(disk: Disk, tmp_path: Path) -> None:
     with open(f"{disk.path}/cluster_nodes.config") as file:
         running = subprocess.Popen([str(beam), "60"], stdin=file)
     try:
+        end = time.monotonic() + 30
+        while disk.user() is None and time.monotonic() < end:
+            time.sleep(0.01)  # the kernel gives it its name after it has told us that it runs
         assert disk.user() == running.pid
     finally:
         running.kill()
