@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from hafailover.crm.topology import Topology
 COROSYNC_CONF = Path("/etc/corosync/corosync.conf")
 _ATTRIBUTE = "hafailover-corosync-conf"
 _TIMEOUT = 30.0
-# Corosync refuses a reload while it forms a membership, which takes it a few seconds.
-_RELOAD_PATIENCE = 15.0
+# Corosync refuses a reload while it forms a membership, which takes it a few seconds; Pacemaker's daemons take as long to begin.
+_PATIENCE = 15.0
 _LOOK_EVERY = 0.5
 
 
@@ -46,6 +46,21 @@ def wanted(topology: Topology) -> Wanted:
     )
 
 
+def _shown() -> Mapping[str, str]:
+    """The digest of its corosync.conf that each member has shown; HafailoverError when the attribute daemon does not answer in time.
+
+    Pacemaker's daemons come one after the other: a CIB that answers is no sign of the others.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return Pacemaker(local.run).published(_ATTRIBUTE)
+        except PacemakerError as error:
+            if time.monotonic() > end:
+                raise HafailoverError(str(error)) from None
+        time.sleep(_LOOK_EVERY)
+
+
 def look(topology: Topology, live: Any) -> Facts:
     """The facts, with ``live`` the element cib; HafailoverError when Corosync or Pacemaker does not answer."""
     unames = {int(node.get("id")): node.get("uname") for node in _full(live.iterfind("configuration/nodes/node"))}
@@ -53,10 +68,7 @@ def look(topology: Topology, live: Any) -> Facts:
     running = {member.name: member for member in _nodes(keys, unames)}
     text = corosync.text(topology).encode()
     nodes = simulate.nodes()
-    try:
-        shown = Pacemaker(local.run).published(_ATTRIBUTE)
-    except PacemakerError as error:
-        raise HafailoverError(str(error)) from None
+    shown = _shown()
     written = COROSYNC_CONF.exists() and COROSYNC_CONF.read_bytes() == text
     here = running_here(keys, running)
     return Facts(
@@ -149,7 +161,7 @@ def _win_over_old_copies() -> None:
 
 
 def _reload() -> None:
-    end = time.monotonic() + _RELOAD_PATIENCE
+    end = time.monotonic() + _PATIENCE
     while True:
         result = local.run(["corosync-cfgtool", "-R"], _TIMEOUT)
         if result.rc == 0:

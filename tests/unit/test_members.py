@@ -9,6 +9,7 @@ from hafailover.crm.errors import HafailoverError, IncompleteError
 from hafailover.crm.formats import cib
 from hafailover.crm.local import Result
 from hafailover.crm.members import Facts, Member, Steps, Wanted
+from hafailover.crm.pacemaker import PacemakerError
 from hafailover.crm.services.mariadb import SERVICE_TYPE as MARIADB
 from topologies import BASE, changed, parse
 
@@ -364,3 +365,26 @@ def test_wanted_is_what_corosync_is_given():
         False,
         "t.yml",
     )
+
+
+def test_an_attribute_daemon_that_begins_later_than_the_others_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = PacemakerError("attrd_updater failed with 102: Could not connect to attrd: Connection refused")
+    answers: list[object] = [refused, refused, {"db1": "abc"}]
+
+    class Asked:
+        def __init__(self, run: object) -> None:
+            pass
+
+        def published(self, name: str) -> object:
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if isinstance(answer, PacemakerError):
+                raise answer
+            return answer
+
+    monkeypatch.setattr(members_run, "Pacemaker", Asked)
+    monkeypatch.setattr(members_run, "_LOOK_EVERY", 0.01)
+    assert members_run._shown() == {"db1": "abc"}
+    answers[:] = [refused]
+    monkeypatch.setattr(members_run, "_PATIENCE", 0.05)
+    with pytest.raises(HafailoverError, match="Could not connect to attrd"):
+        members_run._shown()
