@@ -80,7 +80,7 @@ def start(ctx: Context) -> int:
 @agent.action("stop", timeout="120s")
 def stop(ctx: Context) -> int:
     """Stop the server; a writable one is demoted first, one that may not commit what waits is killed."""
-    from hafailover.agents.mariadb import demotion, sessions, unseen  # what a monitor never needs is not loaded for it
+    from hafailover.agents.mariadb import demotion, sessions  # what a monitor never needs is not loaded for it
     from hafailover.agents.mariadb.cloning import service
 
     unit, cluster = Unit(ctx), Cluster(ctx)
@@ -93,7 +93,6 @@ def stop(ctx: Context) -> int:
         return ocf.SUCCESS
     try:
         with tender.end(ctx), sql.own(ctx) as server:
-            unseen.forget(ctx.instance)
             if server.writable():
                 demotion.demote(ctx, cluster, unit, server)
             elif sessions.waits_for_space(server) or demotion.late_writer(server):
@@ -145,8 +144,9 @@ def monitor(ctx: Context) -> int:
             standby.keep_listening(ctx)
             try:
                 if cluster.keep_published("incarnation", life.of(process, server)):
-                    from hafailover.agents.mariadb import rejoin_record
+                    from hafailover.agents.mariadb import rejoin_record, unseen  # once in a life of the server
 
+                    unseen.forget(ctx.instance)
                     rejoin_record.publish_again(ctx.instance, cluster)
                 space = disk.look(ctx, server)
                 disk.keep_published(cluster, space)
@@ -216,8 +216,11 @@ def _unanswered(ctx: Context, cluster: Cluster, unit: Unit, process: Process, er
     from hafailover.agents.mariadb import patience  # what a monitor never needs is not loaded for it
 
     full = disk.unasked(unit.datadir)
-    if full and promoted and disk.hand_over(ctx, cluster, full):
-        return _HANDED_OVER
+    try:
+        if full and promoted and disk.hand_over(ctx, cluster, full):
+            return _HANDED_OVER
+    except PacemakerError as refused:
+        ctx.log("warning", f"the disk is full, and the role could not be given away: {refused}")
     slow = patience.excuse(ctx, process, error)
     if full:
         # It waits for space while it holds a lock that our statement needs. Started anew it would wait for space in its recovery.

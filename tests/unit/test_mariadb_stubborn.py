@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from hafailover.agents.mariadb import cloning, disk, events, patience, recovery,
 from hafailover.agents.mariadb.disk import Disk
 from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.crm import mariadb_options
+from hafailover.crm.pacemaker import PacemakerError
 
 FULL = Disk(free=0, waiting=True, lasts=0.0)
 
@@ -237,6 +239,21 @@ def test_a_server_that_hangs_on_a_full_disk_is_not_started_anew(
         agent._unanswered(ctx, nobody, unit, Process(7, "1"), refused)
     degraded = ocf.DEGRADED_PROMOTED if role == "Promoted" else ocf.DEGRADED
     assert error.value.rc == (degraded if left < disk.FULL else ocf.ERR_GENERIC)
+
+
+def test_a_cluster_that_cannot_take_the_role_fails_no_server_with_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*of: object) -> bool:
+        raise PacemakerError("attrd_updater did not answer")
+
+    ctx: Any = SimpleNamespace(instance="db", role="Promoted", log=lambda *of: None)
+    unit: Any = SimpleNamespace(datadir="/", process=lambda: Process(7, "1"))
+    nobody: Any = None
+    monkeypatch.setattr(disk, "free", lambda path: 0)
+    monkeypatch.setattr(disk, "hand_over", silent)
+    monkeypatch.setattr(patience, "excuse", lambda *of: None)
+    with pytest.raises(ocf.OcfError, match="its disk is full") as error:
+        agent._unanswered(ctx, nobody, unit, Process(7, "1"), sql.SqlError(0, "timed out"))
+    assert error.value.rc == ocf.DEGRADED_PROMOTED
 
 
 def test_a_start_waits_to_the_end_of_a_recovery_only_when_the_last_one_was_not_seen(
