@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import sys
 
-from hafailover.agents import __version__, journal
+from hafailover.agents import RUN_DIR, __version__, journal
 from hafailover.agents.context import (
     DEGRADED,
     DEGRADED_PROMOTED,
@@ -242,13 +242,16 @@ class Agent:
                 raise OcfError(ERR_CONFIGURED, "; ".join(problems))
             for problem in problems:
                 ctx.log("warning", f"stop goes on with the default: {problem}")
-            return handler(ctx)
+            rc = handler(ctx)
+            _restate(ctx, "")
+            return rc
         except OcfError as error:
             # What is not installed, or not described, cannot be running. Saying so lets Pacemaker place the
             # resource elsewhere; an error from a probe or a stop would block it, or have the node fenced.
             if error.rc in (ERR_CONFIGURED, ERR_INSTALLED) and (ctx.is_probe or action == "stop"):
                 ctx.log("warning", f"{action}: {error.reason}; so it is not running here")
                 return SUCCESS if action == "stop" else NOT_RUNNING
+            _restate(ctx, error.reason if error.rc in (DEGRADED, DEGRADED_PROMOTED) else "")
             raise
 
     def _read(self, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -302,6 +305,22 @@ class Agent:
 def _only_parameters(ctx: Context) -> int:
     """validate-all or reload-agent of an agent that has nothing to add: the parameters were read without complaint."""
     return SUCCESS
+
+
+def _restate(ctx: Context, reason: str) -> None:
+    """Keep why a monitor is degraded (``reason``; "" when it is not), for Pacemaker records only the first one. A stop forgets it."""
+    recurring = ctx.action == "monitor" and ctx.interval > 0
+    if not (recurring or ctx.action == "stop") or not (reason or os.path.exists(f"{RUN_DIR}/{ctx.instance}.degraded")):
+        return  # what nearly always is so: nothing is imported for it
+    from hafailover.agents import restated
+
+    try:
+        if recurring:
+            restated.restate(ctx, reason)
+        else:
+            restated.forget(ctx)
+    except (OSError, OcfError) as error:
+        ctx.log("info", f"the reason cannot be told anew: {error}")
 
 
 def _terminate(number: int, frame: object) -> None:

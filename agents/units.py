@@ -10,7 +10,7 @@ from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hafailover.agents.context import Context
 
@@ -22,6 +22,10 @@ _TO_SAY_SO = 2.0
 _RUNTIME = "/run/systemd/system"
 _CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd")  # unified, or systemd's own hierarchy beside the old ones
 _OURS = "50-hafailover.conf"
+_DIED = "/usr/lib/hafailover/service-died"
+
+PLANNED = "planned"
+"""The note of a resource (agents/memo.py) while its unit may end without being reported as dead."""
 
 
 class State(NamedTuple):
@@ -40,6 +44,11 @@ class State(NamedTuple):
     def dead(self) -> bool:
         """No process of it is left, and none is about to be started."""
         return self.active in ("inactive", "failed") and not self.job
+
+
+def service(name: str) -> str:
+    """The unit's whole name; people leave out ``.service``, and so may a parameter."""
+    return name if name.endswith(".service") else f"{name}.service"
 
 
 def state(ctx: Context, names: Sequence[str]) -> dict[str, State]:
@@ -73,8 +82,24 @@ def parse(text: str) -> list[State]:
     return found
 
 
-def stop(ctx: Context, names: Sequence[str], patience: float) -> list[str]:
+def begin(ctx: Context, names: Sequence[str], verb: str = "start") -> None:
+    """Have systemd start (or restart) units, without waiting for that. OcfError when it does not take the job."""
+    ctx.run(["systemctl", "reset-failed", "--", *names], timeout=_ASK)  # or a start limit of their own stops them
+    answer = ctx.run(["systemctl", "--no-block", verb, "--", *names], timeout=_ASK)
+    if answer.rc != 0 or answer.timed_out:
+        said = answer.err.strip() or "no answer"
+        raise OcfError(ERR_GENERIC, f"systemd does not {verb} {', '.join(names)}: {said}")
+
+
+def stop(
+    ctx: Context,
+    names: Sequence[str],
+    patience: float,
+    before_killing: Callable[[list[str]], None] | None = None,
+) -> list[str]:
     """Stop units together; after ``patience`` seconds kill what is left of them. The names of those that were killed.
+
+    ``before_killing`` is told the names of what is left, to keep what it can still tell.
 
     A killed process that hangs in the kernel, on a mount or disk that does not answer, counts as stopped: it can only die
     when it gets out. Waiting for it would have the node fenced, for the mount is let go of after its users have stopped.
@@ -85,14 +110,16 @@ def stop(ctx: Context, names: Sequence[str], patience: float) -> list[str]:
     # A unit that is ordered before pacemaker.service, so that it outlives it at a shutdown, would otherwise wait for the very
     # end of Pacemaker, which waits for this stop.
     ctx.run(["systemctl", "--no-block", "--job-mode=ignore-dependencies", "stop", "--", *names], timeout=_ASK)
-    left = _await_death(ctx, names, min(patience, _time(ctx)))
+    left = await_death(ctx, names, min(patience, _time(ctx)))
     if not left:
         return []
     ctx.log("warning", f"{', '.join(left)}: not stopped within {patience:.0f} s; killing")
-    ctx.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", "--", *left], timeout=_ASK)
-    stuck = _await_death(ctx, left, min(_STUCK, _time(ctx)))
+    if before_killing:
+        before_killing(left)
+    kill(ctx, left)
+    stuck = await_death(ctx, left, min(_STUCK, _time(ctx)))
     alive = [name for name in stuck if not _hangs(ctx, name)]
-    alive = _await_death(ctx, alive, _time(ctx)) if alive else []
+    alive = await_death(ctx, alive, _time(ctx)) if alive else []
     if alive:
         raise OcfError(ERR_GENERIC, f"{', '.join(alive)} survives SIGKILL")
     if stuck:
@@ -105,13 +132,18 @@ def stop(ctx: Context, names: Sequence[str], patience: float) -> list[str]:
     return left
 
 
+def kill(ctx: Context, names: Sequence[str]) -> None:
+    """SIGKILL to every process of units, without waiting for their end."""
+    ctx.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", "--", *names], timeout=_ASK)
+
+
 def _time(ctx: Context) -> float:
     """Seconds that may be waited, so that the outcome can still be told."""
     return max(0.0, ctx.deadline.remaining() - _TO_SAY_SO)
 
 
-def _await_death(ctx: Context, names: Sequence[str], seconds: float) -> list[str]:
-    """Wait until all are dead; those that are not after ``seconds``."""
+def await_death(ctx: Context, names: Sequence[str], seconds: float) -> list[str]:
+    """Wait until all units are dead; those that are not after ``seconds``. OcfError when systemd does not answer."""
     end = time.monotonic() + seconds
     while True:
         left = [name for name, now in state(ctx, names).items() if not now.dead]
@@ -139,6 +171,29 @@ def _members(directory: str) -> list[int]:
     return found
 
 
+def boot_warning(ctx: Context, name: str) -> str | None:
+    """What a person should know of a unit that systemd would start at boot, before and beside the cluster, or None."""
+    answer = ctx.run(["systemctl", "is-enabled", "--", name], timeout=_ASK)
+    if answer.out.strip() != "enabled":
+        return None
+    return f"{name} is enabled at boot, so it may run where the cluster does not want it; run: systemctl disable {name}"
+
+
+def kept_by_the_cluster(ctx: Context) -> list[str]:
+    """The beginning of a drop-in: the cluster restarts the unit, at a shutdown stops it before systemd does, and is told at once
+    when it ends, unless the resource has the note PLANNED.
+    """
+    hook = f"ExecStopPost=-+{_DIED} {ctx.instance} {ctx.agent}"
+    return ["[Unit]", "Before=pacemaker.service", "[Service]", "Restart=no", hook]
+
+
+def unit_file(ctx: Context, name: str, text: str) -> None:
+    """Give systemd a unit of ours until the next boot. OSError; OcfError when systemd does not read it."""
+    changed = _write(f"{_RUNTIME}/{name}", text)
+    if (changed or _is_unread(ctx, [name])) and ctx.run(["systemctl", "daemon-reload"], timeout=60).rc != 0:
+        raise OcfError(ERR_GENERIC, f"systemd did not read the unit {name}")
+
+
 def drop_in(ctx: Context, name: str, text: str) -> bool:
     """Have systemd add ``text`` to a unit until the next boot; whether that was a change. OSError; OcfError."""
     return drop_ins(ctx, {name: text})
@@ -164,15 +219,17 @@ def _is_unread(ctx: Context, names: Iterable[str]) -> bool:
 
 
 def _write_drop_in(name: str, text: str) -> bool:
-    directory = f"{_RUNTIME}/{name}.d"
-    path = f"{directory}/{_OURS}"
+    return _write(f"{_RUNTIME}/{name}.d/{_OURS}", text)
+
+
+def _write(path: str, text: str) -> bool:
     try:
         with open(path) as file:
             if file.read() == text:
                 return False
     except FileNotFoundError:
         pass
-    os.makedirs(directory, mode=0o755, exist_ok=True)
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with open(f"{path}.new", "w") as file:
         os.fchmod(file.fileno(), 0o644)  # Pacemaker's umask would hide it from others, and systemd warn of it each time
         file.write(text)
@@ -180,11 +237,19 @@ def _write_drop_in(name: str, text: str) -> bool:
     return True
 
 
+def log(ctx: Context, name: str, since: float | None = None, count: int = 20) -> list[str]:
+    """The last lines that a unit's own programs logged (since a Unix time), without empty ones."""
+    moment = [] if since is None else [f"--since=@{since:.6f}"]
+    # Programs write to their output, or to syslog. The hook that runs in the unit when it ended writes to the journal itself, and would
+    # have the last word.
+    own = [f"_SYSTEMD_UNIT={name}", "_TRANSPORT=stdout", "_TRANSPORT=syslog"]
+    answer = ctx.run(["journalctl", "-q", "-o", "cat", "-n", str(count), *moment, *own], timeout=_ASK)
+    return [line.strip() for line in answer.out.splitlines() if line.strip()]
+
+
 def last_line(ctx: Context, name: str, since: float | None = None) -> str:
     """The last that a unit logged (since a Unix time), for an exit reason."""
-    moment = [] if since is None else [f"--since=@{since:.6f}"]
-    log = ctx.run(["journalctl", "-q", "-o", "cat", "-n", "20", *moment, f"_SYSTEMD_UNIT={name}"], timeout=_ASK).out
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    lines = log(ctx, name, since)
     return lines[-1] if lines else "it logged nothing; see: journalctl -u " + name
 
 

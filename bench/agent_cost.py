@@ -1,13 +1,10 @@
 #!/usr/bin/python3
 """What one monitor costs: our agents and the stock ones, side by side on the nodes of a lab.
 
-Every agent looks at the same thing (the lab's database, its virtual address, its broker) with the environment that Pacemaker
-gives to a recurring monitor. The agents take turns, so that whatever else the machine does falls on all of them. Processor time is
-that of the agent and of everything it starts and waits for.
-
-    bin/hafailover lab up
-    bench/agent_cost.py            # a Markdown table
-    bench/agent_cost.py -n 50 -o json
+Every agent looks at the same thing (the lab's database, its virtual address, its broker, its volume, its cache) with the
+environment that Pacemaker gives to a recurring monitor. The agents take turns, so that whatever else the machine does falls on
+all of them. Processor time is that of the agent and of everything it starts and waits for. bin/hafailover lab up
+bench/agent_cost.py # a Markdown table bench/agent_cost.py -n 50 -o json
 """
 
 from __future__ import annotations
@@ -83,11 +80,20 @@ def parameters(lab: Lab, node: str, resource: str) -> dict[str, str]:
 
 
 def subjects(lab: Lab, node: str, promoted: bool) -> list[Subject]:
-    """What is measured on a node, of what the lab has: database, address, broker."""
+    """What is measured on a node, of what the lab has: database, address, broker, volume, cache."""
     there = lab.exec(node, ["crm_resource", "--list-raw"], check=True).stdout.split()
     names = {name.partition(":")[0] for name in there}
     found = _database(lab, node, promoted) if "db" in names else []
-    return found + (_broker(lab, node) if "mq" in names else [])
+    found += _broker(lab, node) if "mq" in names else []
+    found += _volume(lab, node) if "files-content" in names else []
+    return found + (_cache(lab, node) if "cache" in names else [])
+
+
+def _cache(lab: Lab, node: str) -> list[Subject]:
+    """The cache's monitor; there is no stock agent that asks a cache anything."""
+    meta = {"timeout": "20000", "interval": "10000", "on_node": node, "clone": "0", "clone_max": "2"}
+    ours = parameters(lab, node, "cache")
+    return [Subject("ocf:hafailover:memcached", "hafailover:memcached", "cache", ours, meta, SUCCESS)]
 
 
 def _broker(lab: Lab, node: str) -> list[Subject]:
@@ -99,6 +105,19 @@ def _broker(lab: Lab, node: str) -> list[Subject]:
     return [
         Subject("ocf:hafailover:rabbitmq", "hafailover:rabbitmq", "mq", ours, meta, SUCCESS),
         Subject("ocf:heartbeat:rabbitmq-cluster", "heartbeat:rabbitmq-cluster", "bench", stock, meta, SUCCESS),
+    ]
+
+
+def _volume(lab: Lab, node: str) -> list[Subject]:
+    """The monitors of a GlusterFS daemon and volume, and those of GlusterFS's own agents, which look for processes alone."""
+    meta = {"timeout": "60000", "interval": "10000", "on_node": node, "clone": "0", "clone_max": "3"}
+    daemon, volume = parameters(lab, node, "files"), parameters(lab, node, "files-content")
+    stock = {"volname": volume["volume"], "peer_map": volume["nodes"].replace(" ", ",")}
+    return [
+        Subject("ocf:hafailover:glusterd", "hafailover:glusterd", "files", daemon, meta, SUCCESS),
+        Subject("ocf:glusterfs:glusterd", "glusterfs:glusterd", "bench", {"pid": "/run/glusterd.pid"}, meta, SUCCESS),
+        Subject("ocf:hafailover:glustervolume", "hafailover:glustervolume", "files-content", volume, meta, SUCCESS),
+        Subject("ocf:glusterfs:volume", "glusterfs:volume", "bench", stock, meta, SUCCESS),
     ]
 
 
@@ -144,7 +163,9 @@ def measure(lab: Lab, node: str, promoted: bool, runs: int) -> list[Cost]:
     """The costs on one node. HafailoverError if an agent does not say what a healthy one would say."""
     chosen = subjects(lab, node, promoted)
     if not chosen:
-        raise HafailoverError("the lab has no database named db and no broker named mq to measure")
+        raise HafailoverError(
+            "the lab has no database named db, no broker named mq, no volume named files-content and no cache named cache to measure"
+        )
     task = {"runs": runs + 1, "commands": [subject.command() for subject in chosen]}
     argv = ["/usr/bin/python3", "-c", MEASURE]
     try:

@@ -22,6 +22,7 @@ COMMANDS = {
     "generate": ("hafailover.crm.commands.generate", "Print the cluster configuration of a topology."),
     "install": ("hafailover.crm.commands.install", "Put the resource agents where Pacemaker looks for them."),
     "lab": ("hafailover.vagrant.command", "Run a real cluster on this machine."),
+    "lint": ("hafailover.crm.commands.lint", "Find what is dangerous in a topology, and on a node."),
     "promote": ("hafailover.crm.commands.promote", "Switch the primary role to a node, safely."),
     "rejoin": ("hafailover.crm.commands.rejoin", "Bring a node's database back to the primary's history."),
     "render": ("hafailover.crm.commands.render", "Write the configuration files of each node."),

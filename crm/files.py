@@ -38,7 +38,8 @@ class FileEdit:
     about, keeps everything else, and changes nothing when called on its own result. UsageError when the content is
     nothing that it understands. A new file gets ``mode``, ``owner`` and ``group``, one that is there keeps its own.
     The content may hold secrets if ``secret``; then differences are shown without them. ``undo``: all it does is to take
-    back what an earlier edit did and nobody wants any more, and mostly there is nothing.
+    back what an earlier edit did and nobody wants any more, and mostly there is nothing. ``exposes`` tells of content whether it holds
+    a secret of ours, where marks do not (crm/edits/marks.py).
     """
 
     path: str
@@ -48,6 +49,7 @@ class FileEdit:
     group: str = "root"
     secret: bool = False
     undo: bool = False
+    exposes: Callable[[bytes], bool] | None = None
 
 
 def write(target: Path, content: bytes, mode: int, owner: str = "", group: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from hafailover.crm import model
+from hafailover.crm import mod_jk, model
 from hafailover.crm.errors import UsageError
 from hafailover.crm.model import Configuration, Constraint, Primitive, Resource
 from hafailover.crm.service import Anchor, service_types
@@ -24,7 +24,7 @@ def configuration(topology: Topology) -> Configuration:
     constraints: list[Constraint] = []
     _add_fencing(topology, resources, constraints)
     for vip in topology.vips.values():
-        resources.append(_vip(vip))
+        resources.append(_vip(topology, vip))
         constraints += _ties(vip.name, _anchor(topology, vip.follows))
     for service in topology.services.values():
         part = service_types()[service.type].part(service, topology)
@@ -99,17 +99,24 @@ def secret_script(device: str, parameter: str) -> str:
     return f"/etc/hafailover/{device}-{parameter.replace('_', '-')}"
 
 
-def _vip(vip: Vip) -> Primitive:
+def _vip(topology: Topology, vip: Vip) -> Primitive:
     params = {"ip": str(vip.interface.ip), "cidr_netmask": str(vip.interface.network.prefixlen)}
     if vip.nic:
         params["nic"] = vip.nic
+    if vip.drain:
+        params["drain"] = f"{vip.drain}ms" if vip.drain % 1000 else f"{vip.drain // 1000}s"
+        followed = topology.services.get((vip.follows or "").partition(".")[0])
+        if followed is not None and followed.type == "apache":
+            # Its reload is graceful: kept connections end as soon as no request is under way on them.
+            params["drain_reload"] = followed.options["unit"]
+            params["drain_url"] = mod_jk.alive_url(followed)
     return model.primitive(
         vip.name,
         ("ocf", "hafailover", "vip"),
         params,
         (
             model.operation(vip.name, "start", "0", timeout="20s"),
-            model.operation(vip.name, "stop", "0", timeout="20s"),
+            model.operation(vip.name, "stop", "0", timeout=f"{20 + -(-vip.drain // 1000)}s"),
             model.operation(vip.name, "monitor", "10s", timeout="20s"),
         ),
     )

@@ -56,7 +56,7 @@ def refuse_exposed(target: Path, edit: FileEdit) -> None:
     """
     if edit.undo or edit.mode & stat.S_IROTH or not target.exists():
         return
-    if target.stat().st_mode & stat.S_IROTH and is_marked(edited(target, edit)[1]):
+    if target.stat().st_mode & stat.S_IROTH and (edit.exposes or is_marked)(edited(target, edit)[1]):
         hint = f"chgrp {edit.group} {target} && chmod {edit.mode:04o} {target}"
         raise HafailoverError(f"{target} can be read by everybody, and passwords belong into it: {hint}")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 
@@ -51,6 +52,12 @@ def run(argv: Sequence[str], timeout: float | None = None, input: str | None = N
     except subprocess.TimeoutExpired:
         return Result(124, "", f"{argv[0]} did not answer within {limit:g} s")
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def named_here(names: Collection[str]) -> str | None:
+    """Which of ``names`` this machine has, with or without its domain; None when it has none of them."""
+    host = socket.gethostname()
+    return next((name for name in (host, host.partition(".")[0]) if name in names), None)
 
 
 def installed(program: str) -> bool:

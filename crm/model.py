@@ -282,6 +282,15 @@ def location(name: str, resource: str, node: str, score: str) -> Constraint:
     return Constraint("rsc_location", name, (("rsc", resource), ("score", score), ("node", node)))
 
 
+def where_defined(name: str, resource: str, attribute: str) -> Constraint:
+    """``resource`` runs only on nodes that have the node attribute ``attribute``."""
+    rule = (
+        f'<rule id="{name}-rule" score="-INFINITY" boolean-op="and">'
+        f'<expression id="{name}-expression" attribute="{attribute}" operation="not_defined"/></rule>'
+    )
+    return Constraint("rsc_location", name, (("rsc", resource),), (Verbatim(rule),))
+
+
 def colocation(name: str, resource: str, with_resource: str, with_role: str | None) -> Constraint:
     """``resource`` runs only where ``with_resource`` does (in ``with_role``)."""
     role = (("with-rsc-role", with_role),) if with_role else ()

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
-from hafailover.crm import corosync, files, mongod_conf, st2_conf
-from hafailover.crm.edits import hosts_set, ini_set, is_marked, yaml_set
+from hafailover.crm import corosync, files, firewall, mod_jk, mongod_conf, st2_conf
+from hafailover.crm.edits import directives_off, hosts_set, ini_set, is_marked, yaml_set
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.generate import secret_script
 from hafailover.crm.observe import targets
 from hafailover.crm.schema import unknown
 from hafailover.crm.service import ReadSecret, service_types
+from hafailover.crm.services import memcached, tomcat
 from hafailover.crm.topology import Topology
 from hafailover.crm.yamldoc import Path_, dotted
 
@@ -30,7 +31,12 @@ AUTHKEY_PATH = "/etc/corosync/authkey"
 
 
 def render(topology: Topology, node: str) -> list[RenderedFile]:
-    """Every file of ``node`` in order of path; UsageError when there is no such node or a secret cannot be read."""
+    """Every file of ``node`` in order of path; UsageError when there is no such node or a secret cannot be read.
+
+    The quorum device's host, which is no node, has its firewall's fragment alone.
+    """
+    if node == device_host(topology):
+        return [RenderedFile(firewall.device_path(topology), firewall.device_fragment(topology).encode())]
     if node not in topology.nodes:
         raise UsageError(f"{topology.file}: {unknown('node', node, topology.nodes)}")
     read = _reader(topology)
@@ -38,6 +44,7 @@ def render(topology: Topology, node: str) -> list[RenderedFile]:
         RenderedFile("/etc/corosync/corosync.conf", corosync.text(topology).encode()),
         RenderedFile(HOSTS_PATH, _hosts(topology).encode()),
         RenderedFile(TOPOLOGY_PATH, topology.text.encode()),
+        RenderedFile(firewall.PATH, firewall.fragment(topology, node).encode()),
     ]
     if topology.authkey:
         found.append(RenderedFile(AUTHKEY_PATH, _authkey(topology, read(topology.authkey)), 0o400, secret=True))
@@ -48,6 +55,11 @@ def render(topology: Topology, node: str) -> list[RenderedFile]:
     for service in topology.services.values():
         found += service_types()[service.type].files(service, topology, node, read)
     return sorted(found, key=lambda file: file.path)
+
+
+def device_host(topology: Topology) -> str | None:
+    """The machine that votes and is no node, as the topology names it."""
+    return topology.quorum.device.host if topology.quorum.device else None
 
 
 def _external(topology: Topology, read: ReadSecret) -> Iterator[RenderedFile]:
@@ -61,6 +73,8 @@ def _external(topology: Topology, read: ReadSecret) -> Iterator[RenderedFile]:
 
 def edits(topology: Topology, node: str) -> list[FileEdit]:
     """The changes to files of ``node`` that are not ours alone, in order of path; UsageError as with :func:`render`."""
+    if node == device_host(topology):
+        return []
     read = _reader(topology)
     links = {name: one.links for name, one in topology.nodes.items()}
     found = [FileEdit(ETC_HOSTS, lambda old: hosts_set(old, links, ETC_HOSTS)), *mongod_conf.edits(topology, node)]
@@ -69,8 +83,10 @@ def edits(topology: Topology, node: str) -> list[FileEdit]:
     there = {edit.path for edit in found}
     # What an earlier topology had changed in a file that this one has no business with.
     undo = {
+        mod_jk.MODULE_CONFIG: lambda old: directives_off(old, (), mod_jk.MODULE_CONFIG),
         st2_conf.PATH: lambda old: ini_set(old, {}, st2_conf.PATH),
         mongod_conf.PATH: lambda old: yaml_set(old, {}, mongod_conf.PATH),
+        memcached.PATH: memcached.undo,
     }
     found += [_undoing(path, edit) for path, edit in undo.items() if path not in there]
     return sorted(found, key=lambda edit: edit.path)
@@ -81,8 +97,13 @@ def _undoing(path: str, edit: Callable[[bytes], bytes]) -> FileEdit:
 
 
 def notes(topology: Topology) -> list[str]:
-    """What a person should know of files that are not ours, though it stops nothing."""
-    return st2_conf.notes(topology)
+    """What a person should know, of the services that were chosen and of files that are not ours, though it stops nothing."""
+    return [*service_notes(topology), *st2_conf.notes(topology), *tomcat.notes(topology)]
+
+
+def service_notes(topology: Topology) -> list[str]:
+    """What is allowed and has a price."""
+    return [note for one in topology.services.values() for note in service_types()[one.type].notes(one, topology)]
 
 
 def _reader(topology: Topology) -> ReadSecret:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,6 +160,15 @@ def _is_interface(value: str) -> bool:
     return value.rpartition("/")[2].isdigit() and _is_address(str(parsed.ip))
 
 
+def is_network(value: str) -> bool:
+    """Whether it is an address, or a network such as 192.0.2.0/24."""
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return True
+
+
 def _is_path(value: str) -> bool:
     return value.startswith("/") and ".." not in value.split("/") and value.isprintable() and not value.endswith("/")
 
@@ -169,6 +178,7 @@ for _name, _check in {
     "duration": lambda value: _DURATION.fullmatch(value) is not None,
     "address": _is_address,
     "interface": _is_interface,
+    "network": is_network,
     "secret": lambda value: _SECRET.fullmatch(value) is not None and ".." not in value,
     "path": _is_path,
 }.items():
@@ -176,10 +186,20 @@ for _name, _check in {
     _FORMATS.checks(_name)(lambda value, check=_check: not isinstance(value, str) or check(value))
 
 
+def _pattern(validator: Any, pattern: str, instance: Any, schema: Schema) -> Iterator[jsonschema.ValidationError]:
+    """Python's ``$`` also matches before a last end of line, which would then be written into somebody's file; JSON Schema's does not."""
+    exact = f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
+    if isinstance(instance, str) and not re.search(exact, instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+
+
 def problems(data: Any, schema: Schema, base: Path_ = ()) -> list[Problem]:
     """Everything in ``data`` that ``schema`` forbids; paths begin with ``base``."""
     found: list[Problem] = []
-    validator = jsonschema.Draft7Validator(schema, format_checker=_FORMATS)
+    validator = _Validator(schema, format_checker=_FORMATS)
     seen: set[Path_] = set()
     for error in validator.iter_errors(data):
         here = (*base, *error.absolute_path)

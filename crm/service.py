@@ -49,12 +49,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Port:
-    """A port that must be reachable on the service's nodes: ``number`` (or first-last), ``protocol`` tcp or udp, from whom and what for."""
+    """A port that must be reachable on the service's nodes: ``number`` (or first-last), ``protocol`` tcp or udp, from whom and what for.
+
+    ``listens``: whether something does so as long as the service runs on the node, or only now and then. ``sources``: the addresses
+    and networks that clients come from, none named: any.
+    """
 
     number: str
     protocol: str
     who: Literal["nodes", "clients"]
     what: str
+    listens: bool = True
+    sources: tuple[str, ...] = ()
 
 
 def clone_name(service: Service) -> str:
@@ -62,19 +68,37 @@ def clone_name(service: Service) -> str:
     return f"{service.name}-clone"
 
 
-def on_its_nodes(service: Service, topology: Topology, resource: Resource) -> Part:
-    """A service that is one resource, with what keeps it away from nodes that are not the service's."""
+TIRELESS = {"migration-threshold": "INFINITY", "failure-timeout": "60s"}
+"""Meta attributes of an instance that has no better node: no number of failures bans it from its own, and one that could not be
+started is tried again after failure-timeout."""
+
+
+def on_its_nodes(service: Service, topology: Topology, resource: Resource, name: str = "") -> Part:
+    """A service that is one resource, with what keeps it away from nodes that are not the service's.
+
+    A service of several resources gives each a ``name``, for the names of its constraints.
+    """
     elsewhere = [node for node in topology.nodes if node not in service.nodes]
-    away = [model.location(f"{service.name}-not-on-{node}", resource.id, node, "-INFINITY") for node in elsewhere]
+    away = [
+        model.location(f"{name or service.name}-not-on-{node}", resource.id, node, "-INFINITY") for node in elsewhere
+    ]
     return Part((resource,), tuple(away))
 
 
 def on_each_of_its_nodes(
-    service: Service, topology: Topology, instance: Primitive | Group, meta: Mapping[str, str] | None = None
+    service: Service,
+    topology: Topology,
+    instance: Primitive | Group,
+    meta: Mapping[str, str] | None = None,
+    name: str = "",
 ) -> Part:
-    """A service that has an instance on each of its nodes; ``meta`` are more attributes of the interleaved clone."""
+    """A service that has an instance on each of its nodes; ``meta`` are more attributes of the interleaved clone.
+
+    A service of several clones gives each of the others a ``name``: NAME-clone.
+    """
     size = {"clone-max": str(len(service.nodes)), "clone-node-max": "1", "interleave": "true"}
-    return on_its_nodes(service, topology, model.clone(clone_name(service), instance, {**size, **(meta or {})}))
+    clone = f"{name}-clone" if name else clone_name(service)
+    return on_its_nodes(service, topology, model.clone(clone, instance, {**size, **(meta or {})}), name)
 
 
 class ServiceType(ABC):
@@ -94,6 +118,10 @@ class ServiceType(ABC):
 
     def check(self, service: Service, topology: Topology) -> Iterator[Problem]:
         """What the schema cannot say; paths are relative to the service."""
+        return iter(())
+
+    def notes(self, service: Service, topology: Topology) -> Iterator[str]:
+        """What is allowed and has a price that whoever chose it should know: sentences."""
         return iter(())
 
     def claims(self, service: Service) -> Iterator[tuple[str, str]]:

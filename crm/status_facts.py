@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Callable, NamedTuple
 from xml.etree.ElementTree import Element
 
+from hafailover.agents import restated
+from hafailover.agents.context import DEGRADED, DEGRADED_PROMOTED
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 from hafailover.crm.status_xml import parse
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 COROSYNC_CONF = "/etc/corosync/corosync.conf"
 PUBLISHED = ("incarnation", "why", "reign", "rejoin")
 """What the database agent publishes of each node that the status reads."""
+DEGRADED_CODES = (str(DEGRADED), str(DEGRADED_PROMOTED))
+"""The results of a monitor whose reason may have changed since Pacemaker recorded it (hafailover.agents.restated)."""
 
 _NOT_CONNECTED = (
     102,
@@ -121,10 +125,8 @@ def gather(run: Run, timeout: float = 5.0) -> Facts:
     try:
         ask("cib", ["cibadmin", "--query"], required=True)
         cib = parse(printed["cib"])
-        for _, primitive in database_resources(cib):
-            for what in PUBLISHED:
-                name = f"hafailover-{primitive.get('id')}-{what}"
-                calls.start(lambda name=name: ask_published(name))  # type: ignore[misc]
+        for name in _published_names(cib):
+            calls.start(lambda name=name: ask_published(name))  # type: ignore[misc]
         dc = coordinator(cib)
         if dc:
             # Without an answer the state is merely unknown: a node that is just booting may never give one.
@@ -143,6 +145,21 @@ def gather(run: Run, timeout: float = 5.0) -> Facts:
         at=time.time(),
         unanswered=tuple(dict.fromkeys(unanswered)),
     )
+
+
+def _published_names(cib: Element) -> Iterator[str]:
+    """The private attributes to ask for: of the databases, and the newer reason of each monitor that is degraded."""
+    for _, primitive in database_resources(cib):
+        for what in PUBLISHED:
+            yield f"hafailover-{primitive.get('id')}-{what}"
+    degraded = {
+        history.get("id", "").split(":")[0]
+        for history in cib.iterfind("status/node_state/lrm/lrm_resources/lrm_resource")
+        for operation in history.iterfind("lrm_rsc_op")
+        if operation.get("operation") == "monitor" and operation.get("rc-code") in DEGRADED_CODES
+    }
+    for resource in sorted(degraded):
+        yield restated.attribute(resource)
 
 
 def _why_not(program: str, rc: int, said: str) -> HafailoverError:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
+from hafailover.agents import restated
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.status import (
     Address,
@@ -22,7 +23,7 @@ from hafailover.crm.status import (
     Status,
 )
 from hafailover.crm.status_database import read_services
-from hafailover.crm.status_facts import ClusterDown, Facts, corosync_device, device_state
+from hafailover.crm.status_facts import DEGRADED_CODES, ClusterDown, Facts, corosync_device, device_state
 from hafailover.crm.status_leftovers import find_leftovers
 from hafailover.crm.status_xml import Running, flag, instances, pairs, parse
 
@@ -69,7 +70,7 @@ def read(facts: Facts) -> Status:
         services=services,
         addresses=addresses,
         resources=tuple(_resources(cib, running, databases | {address.id for address in addresses})),
-        failures=tuple(_failures(mon, cib)),
+        failures=tuple(_failures(mon, cib, facts.published)),
         bans=tuple(_bans(mon)),
         constraints=tuple(one.get("id", "") for one in cib.iterfind("configuration/constraints/*")),
         unanswered=facts.unanswered,
@@ -230,7 +231,7 @@ def _resources(cib: Element, running: Mapping[str, list[Running]], shown: set[st
         )
 
 
-def _failures(mon: Element, cib: Element) -> Iterator[Failure]:
+def _failures(mon: Element, cib: Element, published: Mapping[str, Mapping[str, str]]) -> Iterator[Failure]:
     counts = {}
     for node in mon.iterfind("node_history/node"):
         for history in node.iterfind("resource_history"):
@@ -243,18 +244,22 @@ def _failures(mon: Element, cib: Element) -> Iterator[Failure]:
             )
     for failure in mon.iterfind("failures/failure"):
         key, where = failure.get("op_key", failure.get("id", "")), failure.get("node", "")
-        named, _, _interval = key.rpartition("_")
+        named, _, interval = key.rpartition("_")
         resource, _, task = named.rpartition("_")
         resource = resource.split(":")[0]
         at, lasting = _history(cib, where, resource, key, failure.get("exitcode", ""))
         fails, limit = counts.get((resource, where), (0, 0))
+        reason = html.unescape(failure.get("exitreason", "")).strip()  # Pacemaker 2.1 escapes it twice
+        of, _, newer = published.get(restated.attribute(resource), {}).get(where, "").partition(" ")
+        if newer and of == interval and failure.get("exitcode") in DEGRADED_CODES:
+            reason = newer
         yield Failure(
             resource=resource,
             node=where,
             task=task,
             rc=int(failure.get("exitcode", "1")),
             status=failure.get("status", ""),
-            reason=html.unescape(failure.get("exitreason", "")).strip(),  # Pacemaker 2.1 escapes it twice
+            reason=reason,
             at=at if at is not None else moment(failure.get("last-rc-change", "")),
             lasting=lasting,
             fails=fails,
@@ -269,21 +274,44 @@ def _count(text: str) -> int:
 def _history(cib: Element, node: str, resource: str, key: str, rc: str) -> tuple[float | None, bool]:
     """When the failure was, and whether the last action of its kind still ended so.
 
-    Pacemaker keeps ``…_last_failure_0`` beside the latest result until somebody cleans up, so a listed failure may be long over.
+    Pacemaker keeps ``…_last_failure_0`` beside the latest result until somebody cleans up, so a listed failure may be long over. The result
+    of a recurring action that failed, or is degraded, is in that entry alone: its own one tells of the last success, or that it runs.
     """
     at, lasting = None, False
-    for state in cib.iterfind("status/node_state"):
-        if state.get("uname") != node:
+    states = [state for state in cib.iterfind("status/node_state") if state.get("uname") == node]
+    for history in (one for state in states for one in state.iterfind("lrm/lrm_resources/lrm_resource")):
+        if history.get("id", "").split(":")[0] != resource:
             continue
-        for history in state.iterfind("lrm/lrm_resources/lrm_resource"):
-            if history.get("id", "").split(":")[0] != resource:
-                continue
-            for operation in history.iterfind("lrm_rsc_op"):
-                if operation.get("operation_key") != key or operation.get("rc-code") != rc:
-                    continue
-                at = float(operation.get("last-rc-change", "0")) or at
-                lasting = lasting or not operation.get("id", "").endswith("_last_failure_0")
+        entries = [one for one in history.iterfind("lrm_rsc_op") if one.get("operation_key") == key]
+        failed = [one for one in entries if one.get("id", "").endswith("_last_failure_0") and one.get("rc-code") == rc]
+        begun = max((_call(one) for one in history.iterfind("lrm_rsc_op") if one.get("operation") in _LIVES), default=0)
+        for entry in entries:
+            own = not entry.get("id", "").endswith("_last_failure_0")
+            if entry.get("rc-code") == rc:
+                at = _changed(entry) or at
+            outlived = any(_call(one) > begun and _outlives(one, entry) for one in failed)
+            lasting = lasting or (own and (entry.get("rc-code") == rc or outlived))
     return at, lasting
+
+
+# What begins or ends a life of a resource, or of its role: a check that failed before it says nothing any more.
+_LIVES = ("start", "stop", "promote", "demote")
+
+
+def _call(entry: Element) -> int:
+    return int(entry.get("call-id", "0"))
+
+
+def _changed(entry: Element) -> float:
+    return float(entry.get("last-rc-change", "0"))
+
+
+def _outlives(failed: Element, entry: Element) -> bool:
+    """Whether a failure came after what the action's own entry tells; one that is pending tells nothing.
+
+    It stays so while a monitor is degraded from its first run on, and when Pacemaker schedules it anew meanwhile.
+    """
+    return entry.get("op-status") == "-1" or _changed(failed) > _changed(entry)
 
 
 def _bans(mon: Element) -> Iterator[Ban]:

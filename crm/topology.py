@@ -73,12 +73,16 @@ class Quorum:
 
 @dataclass(frozen=True)
 class Vip:
-    """A virtual address. ``follows`` is "service" or "service.role", or None for an address that may be anywhere."""
+    """A virtual address. ``follows`` is "service" or "service.role", or None for an address that may be anywhere.
+
+    ``drain`` is how long, in ms, a planned stop waits for its connections to end.
+    """
 
     name: str
     interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface
     nic: str | None
     follows: str | None
+    drain: int = 0
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,13 @@ def _build(document: yamldoc.Document) -> Topology:
         fencing=_fence(data.get("fencing")),
         quorum=_quorum(data.get("quorum", {}), len(node_names)),
         vips={
-            name: Vip(name, ipaddress.ip_interface(vip["ip"]), vip.get("nic"), vip.get("follows"))
+            name: Vip(
+                name,
+                ipaddress.ip_interface(vip["ip"]),
+                vip.get("nic"),
+                vip.get("follows"),
+                milliseconds(vip.get("drain", "0s")),
+            )
             for name, vip in data.get("vips", {}).items()
         },
         services=services,

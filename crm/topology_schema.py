@@ -137,6 +137,10 @@ SCHEMA: Schema = mapping(
                         pattern=FOLLOWS,
                         expect=_FOLLOWS_EXPECT,
                     ),
+                    "drain": duration(
+                        "how long a planned stop waits for connections to end; for addresses of short ones, such as a web "
+                        "server's; not at all when not given"
+                    ),
                 },
                 ["ip"],
             ),

@@ -12,7 +12,8 @@ from hafailover.crm import nfs_names, yamldoc
 from hafailover.crm import topology as topologies
 from hafailover.crm.topology import Topology
 from hafailover.vagrant import plan as plans
-from hafailover.vagrant.plan import EXTRA, Plan, SharedDisk
+from hafailover.vagrant.plan import EXTRA, OwnDisk, Plan, SharedDisk
+from hafailover.vagrant.standins import test_application
 
 FENCE_AGENT = "fence_lab"
 STAND_IN = "fuse.labnfs"
@@ -43,6 +44,11 @@ def standins(topology: Topology) -> str | None:
     """The address of the database that stand-ins for StackStorm use, None when the topology has no use for stand-ins."""
     if not any(service.type == "stackstorm" for service in topology.services.values()):
         return None
+    return database(topology)
+
+
+def database(topology: Topology) -> str:
+    """The address at which applications of the lab find their database."""
     databases = {service.name for service in topology.services.values() if service.type == "mariadb"}
     for vip in topology.vips.values():
         name, _, role = (vip.follows or "").partition(".")
@@ -60,6 +66,17 @@ def shared_disks(topology: Topology) -> tuple[SharedDisk, ...]:
             inner = (nfs_names.export_path(service, name)[len(mount) :] for name in service.options["exports"])
             found.append(SharedDisk(service.options["disk"]["device"], tuple(path.strip("/") for path in inner)))
     return tuple(found)
+
+
+def own_disks(topology: Topology) -> tuple[OwnDisk, ...]:
+    """The disks that each node of the topology's GlusterFS services has for itself."""
+    return tuple(
+        OwnDisk(volume["device"], service.nodes)
+        for service in topology.services.values()
+        if service.type == "glusterfs"
+        for volume in service.options["volumes"].values()
+        if "device" in volume
+    )
 
 
 def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
@@ -85,6 +102,10 @@ def adapt(topology: Topology, lab: Plan) -> tuple[Topology, list[str]]:
         notes.append(
             "StackStorm: stand-ins with its unit names and paths, because its packages cannot be had; they keep executions "
             "in MariaDB instead of MongoDB"
+        )
+    if any(service.type == "tomcat" for service in topology.services.values()):
+        notes.append(
+            f"Tomcat: a test application is deployed at /{test_application.CONTEXT}, because CloudStack cannot be had"
         )
     notes += _user_space_nfs(data, topology)
     _own_secrets(data)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Callable
 from hafailover.crm import render
 from hafailover.crm.errors import DONE, INCOMPLETE, HafailoverError
 from hafailover.crm.files import FileEdit, RenderedFile
+from hafailover.crm.services.tomcat import server_xml
 from hafailover.crm.topology import Topology
 from hafailover.vagrant import adapt, health, host, image, seed, state
 from hafailover.vagrant.plan import QUORUM, SPARE, Machine, Plan
 from hafailover.vagrant.provider import Progress
+from hafailover.vagrant.standins import test_application
 from hafailover.vagrant.standins.st2 import unit_files
 
 if TYPE_CHECKING:
@@ -29,6 +31,14 @@ def package_sets(topology: Topology) -> list[str]:
     """The package sets that the topology's services need: a set is named like the service type."""
     known = image.package_sets()
     return sorted({service.type for service in topology.services.values() if service.type in known})
+
+
+def tomcats(topology: Topology) -> list[str]:
+    """The CATALINA_BASE of each of the topology's Tomcats that runs in a unit of its package, where an application can be deployed."""
+    found = (
+        service for service in topology.services.values() if service.type == "tomcat" and "home" not in service.options
+    )
+    return [server_xml(service).rpartition("/conf/")[0] for service in found]
 
 
 def build(lab: Lab, topology: Topology, progress: Progress) -> None:
@@ -94,7 +104,11 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
     database = adapt.standins(topology)
     if database is not None and machine.role != QUORUM:
         contents += unit_files.files(lab.plan.checkout, database)
-    lab.unpack(machine.name, seed.archive(contents, seed.links(machine, lab.plan)))
+    links = dict(seed.links(machine, lab.plan))
+    for base in tomcats(topology) if member else ():
+        contents += test_application.files(base, adapt.database(topology))
+        links.update(test_application.links(base))
+    lab.unpack(machine.name, seed.archive(contents, links))
     if member:
         changed = [_edited(lab, machine, edit) for edit in render.edits(topology, machine.name) if not edit.undo]
         # An edit makes nothing of nothing where the program that would read the file is not installed.

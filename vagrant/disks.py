@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hafailover.crm.errors import HafailoverError, UsageError
 from hafailover.vagrant.host import ENVIRONMENT, run
-from hafailover.vagrant.plan import SharedDisk
+from hafailover.vagrant.plan import OwnDisk, SharedDisk
 
 _MKFS_TIMEOUT = 60.0
 _COPY_TIMEOUT = 120.0
@@ -50,7 +50,7 @@ def make(directory: Path, root: Path, path: str, mib: int) -> Disk:
 
 
 class Shared(NamedTuple):
-    """A shared disk that nodes see as ``device``; it is there for as long as ``descriptor`` is open, or something mounts it."""
+    """A disk that nodes see as ``device``; it is there for as long as ``descriptor`` is open, or something mounts it."""
 
     device: str
     loop: str
@@ -81,6 +81,15 @@ def share(directory: Path, disk: SharedDisk) -> Shared:
         file.truncate(disk.mib << 20)
     run(["mkfs.ext4", "-q", "-m", "0", "-E", "nodiscard", "-d", str(skeleton), str(image)], timeout=_MKFS_TIMEOUT)
     shutil.rmtree(skeleton)
+    loop, descriptor = _loop(image)
+    return Shared(disk.device, loop, descriptor)
+
+
+def blank(directory: Path, disk: OwnDisk) -> Shared:
+    """Make a disk of one node alone, with nothing on it, in the same way; what the node writes stays while it is off."""
+    image = directory / f"own-{disk.device.strip('/').replace('/', '-')}.img"
+    with image.open("wb") as file:
+        file.truncate(disk.mib << 20)
     loop, descriptor = _loop(image)
     return Shared(disk.device, loop, descriptor)
 

@@ -80,8 +80,9 @@ def _resource(resource: Any) -> list[str]:
     if _true(resource, "failed"):
         found.append(f"{name} has failed")
     elif not _true(resource, "active"):
-        # What is meant to be stopped is as it should be.
-        if resource.get("target_role", "Started") != "Stopped":
+        # What is meant to be stopped is as it should be; an orphan that does not run is what is left of a look at a node that has no
+        # instance of its clone.
+        if resource.get("target_role", "Started") != "Stopped" and not _true(resource, "orphaned"):
             found.append(f"{name} is not running")
     elif resource.get("role") in ("Starting", "Stopping", "Promoting", "Demoting") or resource.get("pending"):
         found.append(f"{name} is {resource.get('pending') or resource.get('role')}")

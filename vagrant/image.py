@@ -43,6 +43,10 @@ _DPKG_OPTIONS = (
     "path-include=/usr/share/doc/*/copyright",
 )
 
+# Package → what is run before it is installed. Java's packages register their manual pages, which are left out, and fail
+# without the directory for them.
+_HOOKS = {"tomcat10": 'mkdir -p "$1/usr/share/man/man1"'}
+
 
 class Source(NamedTuple):
     """One suite of an apt archive, as the host uses it."""
@@ -84,18 +88,16 @@ def packages(suite: str, sets: Sequence[str]) -> list[str]:
 
 def entry(suite: str, sets: Sequence[str]) -> Path:
     """The cache directory of the image with these sets; it need not exist."""
-    digest = hashlib.sha256(
-        "\0".join(
-            [
-                suite,
-                platform.machine(),
-                (package_root() / "vagrant" / "image.sh").read_text(),
-                *_DPKG_OPTIONS,
-                *packages(suite, sets),
-            ]
-        ).encode()
-    ).hexdigest()
+    names = packages(suite, sets)
+    recipe = (package_root() / "vagrant" / "image.sh").read_text()
+    content = [suite, platform.machine(), recipe, *_DPKG_OPTIONS, *names, *_hooks(names)]
+    digest = hashlib.sha256("\0".join(content).encode()).hexdigest()
     return cache_dir() / "images" / f"{suite}-{'+'.join(sorted(sets))}-{digest[:12]}"
+
+
+def _hooks(names: Sequence[str]) -> list[str]:
+    """What is run before these packages are installed."""
+    return [hook for package, hook in _HOOKS.items() if package in names]
 
 
 def parse_targets(text: str) -> list[Source]:
@@ -232,6 +234,7 @@ def _mmdebstrap(rootfs: Path, suite: str, names: Sequence[str]) -> list[str]:
         '--aptopt=Acquire::Languages "none";',
         *(f"--aptopt={line}" for line in settings),
         *(f"--dpkgopt={line}" for line in _DPKG_OPTIONS),
+        *(f"--essential-hook={hook}" for hook in _hooks(names)),
         f"--customize-hook=copy-in {recipe} /root",
         '--customize-hook=chroot "$1" sh /root/image.sh',
         '--customize-hook=rm "$1/root/image.sh"',

@@ -78,6 +78,7 @@ class Lab:
             disks=adapt.datadirs(topology) if options.disk_mib else (),
             disk_mib=options.disk_mib,
             shared_disks=adapt.shared_disks(topology),
+            own_disks=adapt.own_disks(topology),
         )
         with state.locked(name, _LOCK_TIMEOUT):
             if name in state.names():

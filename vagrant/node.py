@@ -56,10 +56,10 @@ class Node:
         self._init: int | None = None
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._disks: list[disks.Disk] = []
-        self._shared: list[disks.Shared] = []
+        self._plugged: list[disks.Shared] = []
 
     def build(self, shared: Sequence[disks.Shared] = ()) -> None:
-        """Make the directories and mount the disk; the node stays off. A data node sees the disks in ``shared``, too."""
+        """Make the directories and mount the disk; the node stays off. A data node sees the disks in ``shared``, too, and its own ones."""
         for name in ("upper", "work", "root", "fence"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         options = f"lowerdir={self.plan.image},upperdir={self.directory}/upper,workdir={self.directory}/work"
@@ -67,7 +67,8 @@ class Node:
         options += ",redirect_dir=on"
         run(["mount", "-t", "overlay", "-o", options, "overlay", str(self.root)], timeout=10)
         if self.machine.role == DATA:
-            self._shared = list(shared)
+            own = [disk for disk in self.plan.own_disks if self.machine.name in disk.nodes]
+            self._plugged = [*shared, *(disks.blank(self.directory, disk) for disk in own)]
             self._disks = [disks.make(self.directory, self.root, path, self.plan.disk_mib) for path in self.plan.disks]
 
     def state(self) -> dict[str, Any]:
@@ -158,7 +159,7 @@ class Node:
         self._boots += 1
         self._power = BOOTING
         self._init = self._await_leader(notify, nspawn)
-        for disk in self._shared:
+        for disk in self._plugged:
             # Not bound: the stock agent Filesystem takes every mount whose line contains the device's name, and would
             # unmount that one, too.
             disks.plug(disk, Path(f"/proc/{self._init}/root"))

@@ -56,6 +56,15 @@ class SharedDisk:
 
 
 @dataclass(frozen=True)
+class OwnDisk:
+    """A block device that each of ``nodes`` has as ``device``, every one its own, with nothing on it at first."""
+
+    device: str
+    nodes: tuple[str, ...]
+    mib: int = 512
+
+
+@dataclass(frozen=True)
 class Plan:
     """All machines and subnets of a lab. ``client`` is the address, one per subnet, of the namespace outside the nodes.
 
@@ -72,6 +81,7 @@ class Plan:
     disks: tuple[str, ...] = ()
     disk_mib: int = 0
     shared_disks: tuple[SharedDisk, ...] = ()
+    own_disks: tuple[OwnDisk, ...] = ()
 
     def machine(self, name: str) -> Machine:
         """The machine called ``name``; UsageError with the names there are."""
@@ -103,6 +113,9 @@ class Plan:
             shared_disks=tuple(
                 SharedDisk(disk["device"], tuple(disk["directories"]), disk["mib"])
                 for disk in data.get("shared_disks", ())
+            ),
+            own_disks=tuple(
+                OwnDisk(disk["device"], tuple(disk["nodes"]), disk["mib"]) for disk in data.get("own_disks", ())
             ),
         )
 

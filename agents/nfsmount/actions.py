@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from hafailover.agents.nfsmount import decide, mounts, probe
+from hafailover.agents import mounts
+from hafailover.agents.nfsmount import decide, probe
 from hafailover.agents.nfsmount.declaration import agent
 from hafailover.agents.nfsmount.wanted import holder, is_remote, wanted
 from hafailover.agents.ocf import (
@@ -19,8 +20,8 @@ from hafailover.agents.ocf import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hafailover.agents.mounts import Mount
     from hafailover.agents.nfsmount.decide import Standing
-    from hafailover.agents.nfsmount.mounts import Mount
     from hafailover.agents.nfsmount.wanted import Wanted
 
 _LOOKS = 3  # a second apart: while a server takes over, its exports may come after its address

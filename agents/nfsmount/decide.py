@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hafailover.agents.nfsmount import mounts
+from hafailover.agents import mounts
 from hafailover.agents.nfsmount.wanted import holder, is_bind, is_remote, ours
 from hafailover.agents.record import NamedTuple
 
@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hafailover.agents.nfsmount.mounts import Mount
+    from hafailover.agents.mounts import Mount
     from hafailover.agents.nfsmount.wanted import Wanted
 
 ABSENT, FOREIGN, COVERED, WRONG_KIND, READ_ONLY, GOOD = (
@@ -26,7 +26,7 @@ _ESTALE, _EIO, _ENOTCONN, _EACCES, _EROFS = 116, 5, 107, 13, 30
 _MEANING = {
     _ESTALE: "its file handle is stale: the server does not know the exported directory any more",
     _EIO: "the server does not answer and the mount gave up (a soft mount, or a helper that ended)",
-    _ENOTCONN: "the program that serves this mount has ended",
+    _ENOTCONN: "the program that serves this mount has ended, or reaches too few of its servers",
     _EACCES: "the server refuses access; do its exports allow this node?",
     _EROFS: "the server allows no writing; is it exported rw?",
 }

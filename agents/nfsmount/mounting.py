@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from hafailover.agents.nfsmount import mounts, options
+from hafailover.agents import mounts
+from hafailover.agents.nfsmount import options
 from hafailover.agents.nfsmount.wanted import is_remote
 from hafailover.agents.ocf import ERR_CONFIGURED, ERR_GENERIC, ERR_INSTALLED, Context, OcfError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hafailover.agents.nfsmount import child, mounts
+from hafailover.agents import child, mounts
 from hafailover.agents.ocf import ERR_CONFIGURED, ERR_GENERIC, ERR_INSTALLED, Context, OcfError
 
 TYPE_CHECKING = False

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import time
 
-from hafailover.agents import RUN_DIR
-from hafailover.agents.nfsmount import child
-from hafailover.agents.nfsmount.child import Left
+from hafailover.agents import RUN_DIR, child
+from hafailover.agents.child import Left
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hafailover.agents.nfsmount.mounts import Mount
+    from hafailover.agents.mounts import Mount
 
 READ, WRITE = 10, 20  # what OCF_CHECK_LEVEL asks for: list the directory; write and read a file, too
 _NO_CHILD = Left(0, "")

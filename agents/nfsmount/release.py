@@ -10,8 +10,8 @@ import ctypes
 import os
 import time
 
-from hafailover.agents import proc
-from hafailover.agents.nfsmount import child, mounts, users
+from hafailover.agents import child, mounts, proc
+from hafailover.agents.nfsmount import users
 from hafailover.agents.nfsmount.wanted import NFS
 from hafailover.agents.ocf import Context
 from hafailover.agents.record import NamedTuple
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Sequence
 
-    from hafailover.agents.nfsmount.mounts import Mount
+    from hafailover.agents.mounts import Mount
     from hafailover.agents.nfsmount.users import User
 else:
     import _signal as signal

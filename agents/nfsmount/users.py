@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from hafailover.agents.nfsmount import child
+from hafailover.agents import child
 from hafailover.agents.proc import stat as fields_of
 from hafailover.agents.record import NamedTuple
 

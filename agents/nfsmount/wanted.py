@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hafailover.agents.nfsmount import mounts
+from hafailover.agents import mounts
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from hafailover.agents.nfsmount.mounts import Mount
+    from hafailover.agents.mounts import Mount
 
 NFS = ("nfs", "nfs4")
 # Reconnecting after 5 s without an answer, not after a minute: the address comes back on another machine, which knows

@@ -7,7 +7,8 @@ world; ``starting``, ``arrival`` and ``health`` are what start and monitor do.
 from __future__ import annotations
 
 from hafailover.agents import checks
-from hafailover.agents.ocf import ERR_INSTALLED, SUCCESS, Agent, Context, OcfError
+from hafailover.agents.nodes import own_address
+from hafailover.agents.ocf import SUCCESS, Agent, Context
 from hafailover.agents.rabbitmq.nodes import addresses
 
 agent = Agent(
@@ -149,17 +150,17 @@ def start(ctx: Context) -> int:
     """Found, join, boot or wait, as decided."""
     from hafailover.agents.rabbitmq.starting import Start
 
-    _require_member(ctx)
+    own_address(ctx)
     return Start(ctx).run()
 
 
 @agent.action("stop", timeout="120s")
 def stop(ctx: Context) -> int:
     """End the broker, and tell the others what this node holds."""
+    from hafailover.agents.memo import Memo
     from hafailover.agents.rabbitmq.broker import Broker
     from hafailover.agents.rabbitmq.disk import Disk
     from hafailover.agents.rabbitmq.health import told
-    from hafailover.agents.rabbitmq.memo import Memo
 
     Broker(ctx).stop()
     Memo(ctx.instance).clear("idle", "booting", "forced", "unwell", "apart", "partition", "since", "alarm")
@@ -182,14 +183,8 @@ def validate_all(ctx: Context) -> int:
     from hafailover.agents.rabbitmq import credentials, settings
     from hafailover.agents.rabbitmq.broker import Broker
 
-    _require_member(ctx)
+    own_address(ctx)
     Broker(ctx).check_version()
     credentials.check_cookie(ctx)
     settings.wanted(ctx)
     return SUCCESS
-
-
-def _require_member(ctx: Context) -> None:
-    names = addresses(ctx.params["nodes"])
-    if ctx.node not in names:
-        raise OcfError(ERR_INSTALLED, f"parameter nodes does not name {ctx.node}, but {', '.join(names)}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hafailover.agents import generation
+from hafailover.agents.memo import Memo
 from hafailover.agents.ocf import ERR_GENERIC, Context, OcfError
 from hafailover.agents.rabbitmq import decide, settings
 from hafailover.agents.rabbitmq.broker import Broker
 from hafailover.agents.rabbitmq.cluster import Cluster
 from hafailover.agents.rabbitmq.decide import Peer
 from hafailover.agents.rabbitmq.disk import Disk
-from hafailover.agents.rabbitmq.memo import Memo
 
 
 def arrive(ctx: Context) -> None:

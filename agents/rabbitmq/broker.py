@@ -112,10 +112,7 @@ class Broker:
         else:
             self.end_joining()
         self.expect_end()  # an end during the start is the start's to report
-        ctx.run(["systemctl", "reset-failed", "--", self.unit], timeout=10)
-        answer = ctx.run(["systemctl", "--no-block", "start", "--", self.unit], timeout=10)
-        if answer.timed_out or answer.rc != 0:
-            raise OcfError(ERR_GENERIC, f"systemd does not start {self.unit}: {answer.err.strip() or 'no answer'}")
+        units.begin(ctx, [self.unit])
 
     def end_joining(self) -> None:
         """Take back what made a blank broker join: another blank one must not, unasked."""

@@ -5,9 +5,9 @@ The record is written with quorum before and after, by writes of which only one 
 
 from __future__ import annotations
 
+from hafailover.agents.memo import Memo
 from hafailover.agents.ocf import Context, Result
 from hafailover.agents.rabbitmq.decide import Peer, Record
-from hafailover.agents.rabbitmq.memo import Memo
 from hafailover.agents.rabbitmq.nodes import addresses, hear, told
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 

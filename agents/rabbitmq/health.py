@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from hafailover.agents import generation
+from hafailover.agents.memo import Memo
 from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, Context, OcfError
 from hafailover.agents.rabbitmq import amqp, decide
 from hafailover.agents.rabbitmq.broker import Broker
 from hafailover.agents.rabbitmq.cluster import Cluster, Refused
 from hafailover.agents.rabbitmq.decide import Peer
 from hafailover.agents.rabbitmq.disk import Disk
-from hafailover.agents.rabbitmq.memo import Memo
 from hafailover.crm.pacemaker import PacemakerError
 
 _NO_ACCOUNT = (403, 530)  # access refused; no such virtual host

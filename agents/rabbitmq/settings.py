@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from hafailover.agents.memo import Memo
 from hafailover.agents.ocf import ERR_GENERIC, Context, OcfError
 from hafailover.agents.rabbitmq import control, decide
-from hafailover.agents.rabbitmq.memo import Memo
 
 
 def wanted(ctx: Context) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+from hafailover.agents.memo import Memo
 from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, ERR_INSTALLED, SUCCESS, Context, OcfError
 from hafailover.agents.rabbitmq import control, credentials, decide, settings
 from hafailover.agents.rabbitmq.arrival import arrive
@@ -16,7 +17,6 @@ from hafailover.agents.rabbitmq.broker import Broker
 from hafailover.agents.rabbitmq.cluster import Cluster, Refused
 from hafailover.agents.rabbitmq.decide import Course, Peer
 from hafailover.agents.rabbitmq.disk import Disk
-from hafailover.agents.rabbitmq.memo import Memo
 from hafailover.crm.pacemaker import PacemakerError
 
 TYPE_CHECKING = False

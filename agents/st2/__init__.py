@@ -6,9 +6,9 @@ See the modules beside this one: ``names`` (which services run where), ``install
 
 from __future__ import annotations
 
-from hafailover.agents import checks
+from hafailover.agents import checks, web
 from hafailover.agents.ocf import SUCCESS, Agent, Context
-from hafailover.agents.st2 import names, web
+from hafailover.agents.st2 import names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

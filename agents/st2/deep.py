@@ -8,8 +8,9 @@ import json
 import os
 import time
 
+from hafailover.agents import web
 from hafailover.agents.ocf import DEGRADED, ERR_CONFIGURED, ERR_GENERIC, SUCCESS, Context, OcfError
-from hafailover.agents.st2 import decide, memory, web
+from hafailover.agents.st2 import decide, memory
 from hafailover.agents.st2.names import base
 from hafailover.agents.st2.tend import Round
 

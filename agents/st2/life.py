@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from hafailover.agents import generation, units
+from hafailover.agents import generation, units, web
 from hafailover.agents.ocf import ERR_GENERIC, Context, OcfError
-from hafailover.agents.st2 import conf, decide, installed, look, memory, web
+from hafailover.agents.st2 import conf, decide, installed, look, memory
 from hafailover.agents.st2.memory import Memory, Unit
 from hafailover.agents.st2.names import DRAINED, HTTP, RUNNER, SINGLETON, Wanted, base, urls, watched
 
@@ -86,10 +86,7 @@ def _drop_ins(ctx: Context, found: Units) -> None:
 def _begin(ctx: Context, names: list[str], timers_disabled: bool, begun: float) -> None:
     """Start units together and wait until all are active. OcfError with the last line of the first that is not."""
     services = installed.services(names)
-    ctx.run(["systemctl", "reset-failed", "--", *services], timeout=_ASK)  # or a start limit of their own stops them
-    answer = ctx.run(["systemctl", "--no-block", "start", "--", *services], timeout=_ASK)
-    if answer.rc != 0 or answer.timed_out:
-        raise OcfError(ERR_GENERIC, f"systemd starts none of {', '.join(names)}: {answer.err.strip() or 'no answer'}")
+    units.begin(ctx, services)
     while True:
         states = dict(zip(names, units.state(ctx, services).values()))
         _refuse_dead(ctx, states, timers_disabled, begun)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 
-from hafailover.agents import generation, units
+from hafailover.agents import generation, managed, units, web
 from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, Context, OcfError
-from hafailover.agents.st2 import decide, look, memory, web
+from hafailover.agents.st2 import decide, look, memory
 from hafailover.agents.st2.names import CONSUMERS, HTTP, base, needing, urls, watched
 
 TYPE_CHECKING = False
@@ -225,22 +225,17 @@ class Round:
         silent = [f"{name}.service" for name in names if self.kept.units[name].silent]
         if silent:  # it would take its whole time to stop, and has no work that it could finish
             ctx.run(["systemctl", "kill", "--kill-who=all", "--signal=KILL", "--", *silent], timeout=_ASK)
-        ctx.run(["systemctl", "reset-failed", "--", *services], timeout=_ASK)
-        answer = ctx.run(["systemctl", "--no-block", "restart", "--", *services], timeout=_ASK)
-        if answer.rc != 0 or answer.timed_out:
-            raise OcfError(ERR_GENERIC, f"{why}; systemd does not restart it: {answer.err.strip() or 'no answer'}")
+        try:
+            units.begin(ctx, services, "restart")
+        except OcfError as error:
+            raise OcfError(error.rc, f"{why}; {error.reason}") from None
         for name in names:
             self.kept.units[name].restarting(self.now)
         ctx.event("st2.restarted", f"restarted {', '.join(names)}: {why}", level="warning", units=" ".join(names))
 
     def unmanaged(self) -> str | None:
-        """Why nothing may be restarted: the cluster was told to leave the resource alone. Asked only before a restart."""
-        answer = self.ctx.run(
-            ["crm_resource", "--resource", self.ctx.instance, "--meta", "--get-parameter", "is-managed"], timeout=_ASK
-        )
-        if answer.rc == 0 and answer.out.strip().lower() in ("false", "no", "off", "0", "n", "f"):
-            return "the resource is unmanaged, so nothing is restarted"
-        return None
+        """Why nothing may be restarted: the cluster was told to leave the resource alone."""
+        return managed.unmanaged(self.ctx)
 
     # -- beginning anew ---------------------------------------------------------------------------------------
 

@@ -8,7 +8,9 @@ is here; ``monitor`` looks at the address, at the link under it and for a second
 
 from __future__ import annotations
 
-from hafailover.agents import checks
+import os
+
+from hafailover.agents import RUN_DIR, checks, web
 from hafailover.agents.ocf import (
     DEGRADED,
     ERR_GENERIC,
@@ -102,12 +104,43 @@ agent.parameter(
     shortdesc="Look for a second owner",
     longdesc="Whether each recurring monitor asks the neighbours if another machine has the address, too.",
 )
+agent.parameter(
+    "drain",
+    type="time",
+    default="0s",
+    shortdesc="Time for connections to end",
+    longdesc="""
+How long a planned stop waits for connections to the address to end before it takes the address away. Meanwhile new ones are
+dropped in silence, so that clients repeat their attempt a second later by themselves and meet the next node. What is still
+connected then is reset, so that no client waits for an answer that cannot come. For addresses whose connections are short, such
+as a web server's; 0 takes the address away at once. Needs nft.
+""",
+    check=checks.within(0, 3600, "0 to 1h"),
+)
+agent.parameter(
+    "drain_reload",
+    shortdesc="Units to reload while draining",
+    longdesc="""
+systemd units, such as apache2.service, whose reload is graceful: it ends kept connections as soon as no request is under
+way on them. Without that a busy browser keeps its connection until drain is over, and may lose a request then.
+""",
+)
+agent.parameter(
+    "drain_url",
+    shortdesc="URL of the service behind the address",
+    longdesc="""
+An HTTP URL on this node, such as http://127.0.0.1/. When it is not answered, the service is dead or hangs, and nothing is waited
+for: a failover must not take as long as a planned stop.
+""",
+    check=checks.parsed_by(web.parse),
+)
 
 
 @agent.action("monitor", timeout="20s", interval="10s")
 def monitor(ctx: Context) -> int:
     """SUCCESS, NOT_RUNNING, ERR_GENERIC if nobody can reach the address, DEGRADED if another machine has it, too."""
     wanted = Wanted(ctx.params)
+    _undrain(ctx)
     found = wanted.found()
     if not found:
         return NOT_RUNNING
@@ -145,6 +178,7 @@ def _watch(ctx: Context, link: netlink.Link, address: netlink.Address) -> None:
 def start(ctx: Context) -> int:
     """Take the address unless another machine has it, and tell the neighbours."""
     wanted = Wanted(ctx.params)
+    _undrain(ctx)
     link, prefix = wanted.place()
     if link.fault:
         raise OcfError(ERR_GENERIC, f"cannot take {wanted}: {link.fault}")
@@ -213,15 +247,34 @@ def _refuse_duplicate(ctx: Context, wire: Wire, wanted: Wanted, link: netlink.Li
 
 @agent.action("stop", timeout="20s")
 def stop(ctx: Context) -> int:
-    """Take the address away from wherever this node has it, and end what announces it."""
-    from hafailover.agents.vip import announcer
-
+    """Take the address away from wherever this node has it, after draining it, and end what announces it."""
     wanted = Wanted(ctx.params)
-    announcer.stop(ctx.instance)
-    places = _remove(wanted)
+    if ctx.params["drain"] and wanted.found():
+        from hafailover.agents.vip import drain
+
+        places = drain.drained(ctx, wanted, lambda: _take_away(ctx, wanted))
+    else:
+        _undrain(ctx)
+        places = _take_away(ctx, wanted)
     if places:
         ctx.event("vip.down", f"removed {', '.join(places)}", address=str(wanted))
     return SUCCESS
+
+
+def _take_away(ctx: Context, wanted: Wanted) -> list[str]:
+    """End the announcing and remove the address; where it was. OcfError."""
+    from hafailover.agents.vip import announcer
+
+    announcer.stop(ctx.instance)
+    return _remove(wanted)
+
+
+def _undrain(ctx: Context) -> None:
+    """A stop that was killed half way must not leave the address deaf."""
+    if os.path.exists(f"{RUN_DIR}/{ctx.instance}.draining"):
+        from hafailover.agents.vip import drain
+
+        drain.undo(ctx)
 
 
 def _remove(wanted: Wanted) -> list[str]:
@@ -242,6 +295,8 @@ def _remove(wanted: Wanted) -> list[str]:
 def validate_all(ctx: Context) -> int:
     """Whether the parameters agree with one another and with this node."""
     Wanted(ctx.params).place()
+    if ctx.params["drain"]:
+        ctx.require("nft")
     return SUCCESS
 
 

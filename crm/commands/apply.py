@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import click
-from hafailover.crm import apply, local, members, members_run, topology
+from hafailover.crm import apply, local, members, members_run, render, topology
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError, UsageError
 from hafailover.crm.members import Steps
 from hafailover.crm.topology import Topology
@@ -122,10 +122,10 @@ def _configure(wanted: Topology, report: dict[str, Any], *, dry_run: bool, yes: 
     plan = apply.plan(wanted, apply.live_cib())
     report["changes"] = [change.as_dict() for change in plan.changes]
     report["effects"] = [effect.as_dict() for effect in plan.effects]
-    report["notes"] = list(plan.notes)
+    report["notes"] = [*plan.notes, *render.service_notes(wanted)]
     if output == "text":
         _show(plan)
-    for note in plan.notes:
+    for note in report["notes"]:
         _say(f"note: {note}")
     if dry_run or not plan.needed:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from hafailover.crm import generate, topology
+from hafailover.crm import generate, render, topology
 from hafailover.crm.formats import cib, crmsh
 from hafailover.crm.validate import validate
 
@@ -23,8 +23,11 @@ def command(topology_file: str, form: str) -> None:
       hafailover generate mariadb-pair.yml --format crmsh > cluster.crm
       crm configure load update cluster.crm
     """
-    configuration = generate.configuration(topology.load(topology_file))
+    wanted = topology.load(topology_file)
+    configuration = generate.configuration(wanted)
     unchecked = validate(cib.tree(configuration), topology_file)
     click.echo(FORMATS[form](configuration), nl=False)
+    for note in render.service_notes(wanted):
+        click.echo(f"hafailover: note: {note}", err=True)
     if unchecked:
         click.echo(f"hafailover: note: {unchecked}", err=True)

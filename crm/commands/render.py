@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import click
-from hafailover.crm import exports, files, members_run, render, topology
+from hafailover.crm import exports, files, local, members_run, render, topology
 from hafailover.crm.edits.mask import difference
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
@@ -17,7 +17,11 @@ from hafailover.crm.topology import Topology
 
 @click.command()
 @click.argument("topology_file", metavar="TOPOLOGY", type=click.Path())
-@click.option("--node", metavar="NAME", help="Only this node (default: all; with --install, the one this machine is).")
+@click.option(
+    "--node",
+    metavar="NAME",
+    help="Only this node (default: all; with --install, the one this machine is), or the quorum device's host.",
+)
 @click.option("--output", metavar="DIR", type=click.Path(file_okay=False), help="Write DIR/NODE/etc/... for each node.")
 @click.option("--install", is_flag=True, help="Write this machine's own files into place (as root).")
 @click.option("--diff", is_flag=True, help="Show what differs from the files that are there; alone, writes nothing.")
@@ -27,7 +31,7 @@ from hafailover.crm.topology import Topology
 def command(
     topology_file: str, node: str | None, output: str | None, install: bool, diff: bool, create_secrets: bool
 ) -> None:
-    """Write the configuration files of the nodes of TOPOLOGY.
+    """Write the configuration files of the nodes of TOPOLOGY, and what the firewall of its quorum device's host must let in.
 
     Without --output or --install the files are only listed. Files are replaced one at a time and whole; secrets are
     never shown. Services are not restarted. Files that others write, too, are changed in places (docs/configuration-files.md),
@@ -49,8 +53,12 @@ def command(
         name = node or _this_node(wanted)
         _note(exports.notes(wanted, name))
         _install(render.render(wanted, name), render.edits(wanted, name), diff)
+        if name in wanted.nodes:
+            # Before apply has Corosync read its file again, it makes sure that all nodes have the same one.
+            members_run.show_file()
         return
-    for name in [node] if node else wanted.nodes:
+    device = render.device_host(wanted)
+    for name in [node] if node else [*wanted.nodes, *([device] if device else [])]:
         rendered = render.render(wanted, name)
         if output:
             _write(Path(output) / name, rendered, diff)
@@ -71,11 +79,12 @@ def _note(notes: list[str]) -> None:
 
 
 def _this_node(wanted: Topology) -> str:
-    host = socket.gethostname()
-    for name in (host, host.partition(".")[0]):
-        if name in wanted.nodes:
-            return name
-    raise UsageError(f"this machine is {host}, which {wanted.file} does not have; name the node with --node")
+    name = local.named_here(wanted.nodes)
+    if name is None:
+        raise UsageError(
+            f"this machine is {socket.gethostname()}, which {wanted.file} does not have; name the node with --node"
+        )
+    return name
 
 
 def _install(rendered: list[RenderedFile], edits: list[FileEdit], diff: bool) -> None:
@@ -100,8 +109,6 @@ def _install(rendered: list[RenderedFile], edits: list[FileEdit], diff: bool) ->
             click.echo(f"kept {edit.path} as it was: {kept}")
         files.rewrite(Path(edit.path), new, edit)
         click.echo(f"changed {edit.path}")
-    # Before apply has Corosync read its file again, it makes sure that all nodes have the same one.
-    members_run.show_file()
 
 
 def _write(root: Path, rendered: list[RenderedFile], diff: bool) -> None:

@@ -8,7 +8,7 @@ import re
 HIDDEN = "(a secret, not shown)"
 
 _KEY = re.compile(
-    r"((?:^|[\s#;\"'])[\w.-]*(?:pass(?:word|wd|phrase)?|secret|token|credential|cookie|private_key|encryption_key|api_?key)[\w.-]*"
+    r"((?:^|[\s#;\"'])[\w.-]*(?:pass(?:word|wd|phrase)?|secret|token|credential|cookie|private_key|encryption_?key|api_?key)[\w.-]*"
     r"[\"']?[ \t]*[=:][ \t]*)(\S.*)",
     re.IGNORECASE,
 )

@@ -25,7 +25,16 @@ from hafailover.crm.schema import (
     text,
     unknown,
 )
-from hafailover.crm.service import Anchor, Part, ReadProperty, ReadSecret, ServiceType, clone_name, on_each_of_its_nodes
+from hafailover.crm.service import (
+    Anchor,
+    Part,
+    Port,
+    ReadProperty,
+    ReadSecret,
+    ServiceType,
+    clone_name,
+    on_each_of_its_nodes,
+)
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -117,6 +126,12 @@ class MariaDB(ServiceType):
             yield key, str(service.options[key])
         # One name for both, so that one service's clones and another's clients cannot meet on a port.
         yield "port", str(peer_port(service.options["port"], service.options.get("clone_port")))
+
+    def ports(self, service: Service, topology: Topology) -> Iterator[Port]:
+        """Clients and replicas on one port, clones on another."""
+        yield Port(str(service.options["port"]), "tcp", "clients", "MariaDB")
+        clones = peer_port(service.options["port"], service.options.get("clone_port"))
+        yield Port(str(clones), "tcp", "nodes", "clones of the database")
 
     def secrets(self, service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
         """The replication password."""

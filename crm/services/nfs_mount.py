@@ -12,7 +12,7 @@ from hafailover.crm.files import RenderedFile
 from hafailover.crm.model import Constraint, Primitive
 from hafailover.crm.nfs_names import address_of, export_path, mount_ordering_file
 from hafailover.crm.schema import Problem, boolean, choice, duration, mapping, named, path, seconds, text, unknown
-from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType, clone_name, on_each_of_its_nodes
+from hafailover.crm.service import Anchor, Part, Port, ReadSecret, ServiceType, clone_name, on_each_of_its_nodes
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -104,6 +104,10 @@ class NfsMount(ServiceType):
         """A directory is one service's."""
         for entry in service.options["to"].values():
             yield "to", _directory(entry)
+
+    def ports(self, service: Service, topology: Topology) -> Iterator[Port]:
+        """None: a client connects, and nobody connects to it. Version 3 has its server call back; lint says so."""
+        return iter(())
 
     def part(self, service: Service, topology: Topology) -> Part:
         """The clone, and its order with the server's address."""

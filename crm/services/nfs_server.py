@@ -15,8 +15,20 @@ from hafailover.crm import model, nfs_server_files
 from hafailover.crm.files import RenderedFile
 from hafailover.crm.model import Primitive
 from hafailover.crm.nfs_names import address_of, export_path, mount_ordering_file, server_scope
-from hafailover.crm.schema import Problem, boolean, choice, duration, mapping, milliseconds, named, number, path, text
-from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType, on_its_nodes
+from hafailover.crm.schema import (
+    Problem,
+    boolean,
+    choice,
+    duration,
+    is_network,
+    mapping,
+    milliseconds,
+    named,
+    number,
+    path,
+    text,
+)
+from hafailover.crm.service import Anchor, Part, Port, ReadSecret, ServiceType, on_its_nodes
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -123,6 +135,12 @@ class NfsServer(ServiceType):
         """One NFS server runs on a node, and a disk is mounted at one place."""
         yield "port", "2049"
         yield "disk.mount", service.options["disk"]["mount"]
+
+    def ports(self, service: Service, topology: Topology) -> Iterator[Port]:
+        """Version 4 needs no other. Who may mount it may come, where that is said in addresses."""
+        allowed = nfs_server_files.clients(service, topology)
+        sources = tuple(allowed) if all(map(is_network, allowed)) else ()
+        yield Port("2049", "tcp", "clients", "NFS", sources=sources)
 
     def part(self, service: Service, topology: Topology) -> Part:
         """The group, and where it may not run."""

@@ -25,7 +25,7 @@ from hafailover.crm.schema import (
     secret,
     text,
 )
-from hafailover.crm.service import Anchor, Part, ReadSecret, ServiceType, clone_name, on_each_of_its_nodes
+from hafailover.crm.service import Anchor, Part, Port, ReadSecret, ServiceType, clone_name, on_each_of_its_nodes
 
 if TYPE_CHECKING:
     from hafailover.crm.topology import Service, Topology
@@ -34,6 +34,12 @@ COOKIE_PATH = "/var/lib/rabbitmq/.erlang.cookie"
 CONFIG_PATH = "/etc/rabbitmq/conf.d/90-hafailover.conf"
 ENV_PATH = "/etc/rabbitmq/rabbitmq-env.conf"
 _DATA = "/var/lib/rabbitmq/mnesia"
+_LISTENERS = {
+    "listeners.ssl.default": "AMQP with TLS",
+    "management.tcp.port": "management",
+    "management.ssl.port": "management with TLS",
+    "prometheus.tcp.port": "metrics",
+}
 
 
 def _user() -> Schema:
@@ -135,6 +141,17 @@ class RabbitMQ(ServiceType):
         """A node has one broker: its port, and the names and files that a distribution has one of."""
         yield "port", str(service.options["port"])
         yield "rabbitmq-server", "the unit rabbitmq-server.service"
+
+    def ports(self, service: Service, topology: Topology) -> Iterator[Port]:
+        """Clients; between the nodes Erlang's name server, the brokers, and the tools that ask a broker on another node."""
+        yield Port(str(service.options["port"]), "tcp", "clients", "AMQP")
+        for key, what in _LISTENERS.items():
+            number = str(service.options["options"].get(key, ""))
+            if number.isdecimal():
+                yield Port(number, "tcp", "clients", what)
+        yield Port("4369", "tcp", "nodes", "epmd, which tells a broker's port")
+        yield Port("25672", "tcp", "nodes", "between brokers")
+        yield Port("35672-35682", "tcp", "nodes", "tools of the brokers", listens=False)
 
     def secrets(self, service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
         """The cookie and every password."""

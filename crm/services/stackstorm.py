@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from hafailover.agents import web
 from hafailover.agents.st2 import agent
-from hafailover.agents.st2.names import ACTIVE, SINGLETON, Wanted, base
+from hafailover.agents.st2.names import ACTIVE, HTTP, SINGLETON, Wanted, base, urls
 from hafailover.crm import model, st2_conf
 from hafailover.crm.files import FileEdit, RenderedFile
 from hafailover.crm.model import Primitive
@@ -26,6 +27,7 @@ from hafailover.crm.schema import (
 from hafailover.crm.service import (
     Anchor,
     Part,
+    Port,
     ReadSecret,
     ServiceType,
     clone_name,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 _WORDS = {"active-active": "active", "singleton": "singleton"}
 _URL = r"^http://[^\s/]+(/\S*)?$"
 _SENSORS = "st2sensorcontainer"
+_URLS = {name: str(agent.parameters[name].default) for name in ("api", "auth", "stream")}
 
 # What of other services tells when its users must begin anew, and what that is for StackStorm.
 _KINDS = {"rabbitmq": "broker", "mariadb": "database", "nfsmount": "content"}
@@ -128,6 +131,16 @@ class StackStorm(ServiceType):
         """A unit belongs to one service."""
         for unit in _names(service):
             yield "units", unit
+
+    def ports(self, service: Service, topology: Topology) -> Iterator[Port]:
+        """What people and programs use: the web server of StackStorm's packages, and the interfaces behind it."""
+        found = [unit for unit in _names(service) if base(unit) in HTTP]
+        if found:
+            # The web server is the packages' own; the cluster does not run it.
+            yield Port("443", "tcp", "clients", "StackStorm's web server", listens=False)
+        for unit, url in urls(_URLS, found).items():
+            _, port, _ = web.parse(service.options.get(base(unit)[len("st2") :], url))
+            yield Port(str(port), "tcp", "clients", base(unit))
 
     def secrets(self, service: Service) -> Iterator[tuple[tuple[str, ...], str]]:
         """The deep check's API key."""

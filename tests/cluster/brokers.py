@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from hafailover.vagrant.lab import Lab, Options
 from labs import STACK, lab_of, until
 
-QUEUE = "work"
 UNIT = "rabbitmq-server.service"
 MNESIA = "/var/lib/rabbitmq/mnesia"
 _DISTRIBUTION = 25672
-_CLIENT = str(Path(__file__).with_name("programs") / "amqp_client.py")
 _TOPOLOGY = """
 version: 1
 lab: true
@@ -34,45 +29,6 @@ def pair_of(name: str, options: str = "") -> Iterator[Lab]:
     """A lab with brokers on mq1 and mq2; ``options`` are more of the service's, as YAML behind a comma."""
     with lab_of(name, _TOPOLOGY.format(name=name, options=options), Options(sets=STACK, timeout=300)) as made:
         yield made
-
-
-class Load:
-    """A publisher and a consumer outside of the nodes, and their ledger."""
-
-    def __init__(self, lab: Lab, hosts: list[str], password: str, directory: Path) -> None:
-        self._lab, self._hosts, self._password, self._directory = lab, hosts, password, directory
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        for what in ("publish", "consume"):
-            self.begin(what)
-
-    def begin(self, what: str) -> None:
-        """Start the publisher or the consumer."""
-        argv = [sys.executable, _CLIENT, what, str(self._directory / what), *self._hosts]
-        process = self._lab.client_popen(argv, stdin=subprocess.PIPE)
-        process.stdin.write(self._password.encode())
-        process.stdin.close()
-        self._running[what] = process
-
-    def end(self, what: str) -> None:
-        """End it."""
-        process = self._running.pop(what)
-        process.terminate()
-        process.wait(timeout=20)
-
-    def close(self) -> None:
-        """End both."""
-        for what in list(self._running):
-            self.end(what)
-
-    def numbers(self, what: str) -> set[int]:
-        """What was confirmed ("publish") or has arrived ("consume")."""
-        return {number for number, _ in self.lines(what)}
-
-    def lines(self, what: str) -> list[tuple[int, float]]:
-        """The same with the Unix time of each."""
-        path = self._directory / what
-        text = path.read_text() if path.exists() else ""
-        return [(int(line.split()[0]), float(line.split()[1])) for line in text.splitlines() if line.count(" ") == 1]
 
 
 def well(lab: Lab, node: str, members: list[str]) -> bool:

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from brokers import MNESIA, QUEUE, UNIT, Load, ended, events, healthy, mend, pair_of, reason, sever, standby, well
+from brokers import MNESIA, UNIT, ended, events, healthy, mend, pair_of, reason, sever, standby, well
 from hafailover.vagrant import state
+from hafailover.vagrant.drill.amqp import QUEUE, Load
 from hafailover.vagrant.lab import Lab
 from labs import shell, until
 
@@ -28,7 +29,7 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def load(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
     password = (state.directory(NAME) / "secrets" / "mq-app").read_text().strip()
-    made = Load(lab, HOSTS, password, tmp_path_factory.mktemp("load"))
+    made = Load(lab, HOSTS, ("app", password), tmp_path_factory.mktemp("load"))
     try:
         until("messages go through", lambda: len(made.numbers("consume")) > 20)
         yield made

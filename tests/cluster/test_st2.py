@@ -13,8 +13,8 @@ from typing import Any, Callable
 
 import pytest
 from hafailover.crm.install import AGENTS_DIR
-from hafailover.vagrant.drill import work
-from hafailover.vagrant.drill.work_oracle import judge
+from hafailover.vagrant.drill.loads.work import load as work
+from hafailover.vagrant.drill.loads.work.oracle import judge
 from hafailover.vagrant.lab import Lab, Options
 from labs import STACK, lab_of, until
 

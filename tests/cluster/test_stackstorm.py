@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from hafailover.vagrant import command
-from hafailover.vagrant.drill import work_run
-from hafailover.vagrant.drill.work_faults import FAULTS
+from hafailover.vagrant.drill.loads.frame import await_health
+from hafailover.vagrant.drill.loads.work.drill import WorkDrill
 from hafailover.vagrant.lab import Lab, Options
 from labs import lab_of, shell
 
@@ -43,12 +43,12 @@ def content(lab: Lab, node: str) -> str:
 )
 def test_no_work_is_lost_and_nothing_fires_twice(lab: Lab, fault: str, number: int) -> None:
     node = lab.data_nodes[number]
-    work_run.await_health(lab)
+    await_health(lab)
     shell(lab, node, f"mkdir -p /opt/stackstorm/packs/{fault} && date >/opt/stackstorm/packs/{fault}/note{number}")
-    done = work_run.run(lab, fault, FAULTS[fault], node, print)
+    done = WorkDrill(lab).run(fault, node, print)
     assert done.problems == (), done
     assert done.acknowledged and done.lost == 0
-    assert {"st2timersengine", "st2sensorcontainer"} <= set(done.missed), "both fired"
+    assert {"st2timersengine", "st2sensorcontainer"} <= set(done.missed_ticks), "both fired"
     before, after = (content(lab, one) for one in lab.data_nodes)
     assert before == after
     assert f"packs/{fault}/note{number}" in before

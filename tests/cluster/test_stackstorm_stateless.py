@@ -14,8 +14,10 @@ import pytest
 import yaml
 from hafailover.crm.files import RenderedFile
 from hafailover.vagrant import seed, state
-from hafailover.vagrant.drill import work, work_run
-from hafailover.vagrant.drill.work_oracle import Evidence, judge
+from hafailover.vagrant.drill.loads.frame import await_health
+from hafailover.vagrant.drill.loads.work import load as work
+from hafailover.vagrant.drill.loads.work.drill import API_PORT
+from hafailover.vagrant.drill.loads.work.oracle import Evidence, judge
 from hafailover.vagrant.lab import Lab, Options
 from hafailover.vagrant.standins.st2 import config, store
 from labs import STACK, lab_of, shell, until
@@ -40,7 +42,7 @@ external:
   rabbitmq: {urls: ["amqp://outside:5672/"], user: st2, password: file:broker}
   mariadb: {host: outside}
 """
-API = f"http://10.77.0.110:{work_run.API_PORT}"
+API = f"http://10.77.0.110:{API_PORT}"
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_a_node_more_is_a_line_more_and_a_node_less_loses_nothing(lab: Lab) -> N
     for node in (*lab.data_nodes, NEW):
         work.install_pack(lab, node)
     with work.Worker(lab, [API]) as worker:
-        worker.await_progress(10, 180)
+        worker.await_progress(10)
         data = add(lab)
         for node in (*lab.data_nodes, NEW):
             install(lab, data, node)
@@ -108,10 +110,10 @@ def test_a_node_more_is_a_line_more_and_a_node_less_loses_nothing(lab: Lab) -> N
         # Any node may die, also the one that everybody is talking to.
         victim = next(node for node in lab.data_nodes if "10.77.0.110" in shell(lab, node, "ip -br addr"))
         lab.power_off(victim, hold=True)
-        worker.await_progress(10, 180)
+        worker.await_progress(10)
         lab.power_on(victim)
         lab.await_boot(victim)
-        work_run.await_health(lab)
+        await_health(lab)
         since = time.time()
         worker.await_progress(10)
         worker.stop()

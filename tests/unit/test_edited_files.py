@@ -231,5 +231,7 @@ def test_no_password_is_put_into_a_file_that_everybody_reads(tmp_path):
     nothing = dataclasses.replace(secret, edit=lambda old: ini_set(old, {}))
     for harmless in (nothing, dataclasses.replace(secret, mode=0o644), dataclasses.replace(secret, undo=True)):
         refuse_exposed(file, harmless)
+    with pytest.raises(HafailoverError, match="can be read by everybody"):
+        refuse_exposed(file, dataclasses.replace(nothing, exposes=lambda new: True))
     file.chmod(0o660)
     refuse_exposed(file, secret)

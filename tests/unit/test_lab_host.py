@@ -99,7 +99,7 @@ def test_every_package_set_can_be_read():
 
 
 def test_an_unknown_package_set():
-    with pytest.raises(UsageError, match="no package set 'nosuch'; there are cluster"):
+    with pytest.raises(UsageError, match="no package set 'nosuch'; there are apache, cluster, "):
         image.packages("bookworm", ["nosuch"])
 
 
@@ -110,6 +110,14 @@ def test_the_cache_entry_follows_the_content(monkeypatch):
     assert entry != image.entry("trixie", ["cluster"])
     monkeypatch.setattr(image, "packages", lambda suite, sets: ["other"])
     assert entry != image.entry("bookworm", ["cluster"])
+
+
+def test_what_is_run_before_a_package_is_installed_is_content(monkeypatch):
+    tomcat, plain = ["cluster", "tomcat"], ["cluster"]
+    entries = image.entry("bookworm", tomcat), image.entry("bookworm", plain)
+    monkeypatch.setitem(image._HOOKS, "tomcat10", "something else")
+    assert entries[0] != image.entry("bookworm", tomcat)
+    assert entries[1] == image.entry("bookworm", plain)
 
 
 def test_only_debian_sources_are_used():
@@ -151,6 +159,8 @@ def test_a_healthy_report():
         RESOURCE.format("db", "Promoted", "true", "false"), RESOURCE.format("db", "Unpromoted", "true", "false")
     )
     assert health.judge(report(nodes=nodes, resources=clone), ["a", "b"]) == []
+    looked_for = RESOURCE.format("files", "Stopped", "false", "false").replace("/>", ' orphaned="true"/>')
+    assert health.judge(report(nodes=nodes, resources=clone + looked_for), ["a", "b"]) == []
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 
-from hafailover.agents import proc
-from hafailover.agents.nfsmount import child, mounts, probe
-from hafailover.agents.nfsmount.child import Left
+from hafailover.agents import child, mounts, proc
+from hafailover.agents.child import Left
+from hafailover.agents.nfsmount import probe
 from mount_tables import NFS
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 
 import pytest
-from hafailover.agents.nfsmount import decide, mounting, mounts, options, place, wanted
+from hafailover.agents import mounts
+from hafailover.agents.nfsmount import decide, mounting, options, place, wanted
 from hafailover.agents.ocf import ERR_CONFIGURED, ERR_INSTALLED
 from mount_tables import BIND, DISK, NFS, ROOT
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from hafailover.agents.nfsmount import mounts, release, users
+from hafailover.agents import mounts
+from hafailover.agents.nfsmount import release, users
 from mount_tables import DISK, NFS
 
 

@@ -117,10 +117,18 @@ def test_monitor_of_an_address_costs_little(root: Path) -> None:
     assert not set(HEAVY) & imported(done.stderr)
 
 
-def test_monitor_of_stackstorm_costs_little() -> None:
+@pytest.mark.parametrize("module", ["st2.tend", "tomcat.tend", "apache.life"])
+def test_monitors_of_services_cost_little(module: str) -> None:
     code = "import sys; sys.modules['hafailover'] = m = type(sys)('hafailover'); m.__path__ = [sys.argv[1]]; "
-    modules = "import hafailover.agents.st2, hafailover.agents.st2.tend"
-    argv = ["/usr/bin/python3", "-IS", "-X", "importtime", "-c", code + modules, str(CHECKOUT)]
+    argv = [
+        "/usr/bin/python3",
+        "-IS",
+        "-X",
+        "importtime",
+        "-c",
+        f"{code}import hafailover.agents.{module}",
+        str(CHECKOUT),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
     assert not set(HEAVY) & imported(done.stderr)
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hafailover.agents.memo import Memo
 from hafailover.agents.ocf import DEGRADED, OcfError
 from hafailover.agents.rabbitmq import credentials, decide, health
 from hafailover.agents.rabbitmq.disk import Disk
-from hafailover.agents.rabbitmq.memo import Memo
 from hafailover.agents.units import State
 from hafailover.crm.install import AGENTS_DIR, install
 from test_ocf_agents import HEAVY, imported
@@ -122,7 +122,7 @@ def test_a_disk_that_cannot_be_read_makes_no_stop_fail_and_no_monitor_end_the_br
 def test_a_broker_whose_inside_was_stopped_by_hand_is_told_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hafailover.agents.rabbitmq.memo.RUN_DIR", str(tmp_path))
+    monkeypatch.setattr("hafailover.agents.memo.RUN_DIR", str(tmp_path))
     up = State("loaded", "active", "running", 1, "success", 0)
     broker: Any = SimpleNamespace(state=lambda: up)
     context: Any = SimpleNamespace(instance="mq", params={"patience": 60.0})
@@ -132,7 +132,7 @@ def test_a_broker_whose_inside_was_stopped_by_hand_is_told_as_such(
 
 
 def test_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hafailover.agents.rabbitmq.memo.RUN_DIR", str(tmp_path))
+    monkeypatch.setattr("hafailover.agents.memo.RUN_DIR", str(tmp_path))
     memo = Memo("mq")
     assert memo.read("idle") is None
     assert memo.since("idle") == 0.0

@@ -70,6 +70,7 @@ def test_all_files_of_a_node_with_owner_and_mode(file, secrets):
         "/etc/hafailover/db.cred": (0o600, True),
         "/etc/hafailover/external.json": (0o644, False),
         "/etc/hafailover/fence-db1-password": (0o700, True),
+        "/etc/hafailover/firewall.nft": (0o644, False),
         "/etc/hafailover/hosts": (0o644, False),
         "/etc/hafailover/topology.yml": (0o644, False),
         "/etc/mysql/hafailover-db.cnf": (0o644, False),
@@ -243,6 +244,9 @@ def test_without_a_destination_files_are_listed(file, secrets):
     result = invoke(render_command.command, file)
     assert result.exit_code == 0
     assert "db2: /etc/hafailover/db.cred 0600 root:root" in result.stdout
+    assert result.stdout.splitlines()[-1] == "10.77.0.13: /etc/hafailover/firewall-c1.nft 0644 root:root"
+    alone = invoke(render_command.command, file, "--node", "10.77.0.13")
+    assert alone.stdout == "10.77.0.13: /etc/hafailover/firewall-c1.nft 0644 root:root\n"
     assert not list(file.parent.glob("db*"))
 
 
@@ -253,6 +257,8 @@ def test_output_writes_each_nodes_files_with_their_modes_and_only_once(file, tmp
     assert f"created {file.parent}/s/db-replication" in first.stderr
     assert stat.S_IMODE((out / "db1/etc/hafailover/db.cred").stat().st_mode) == 0o600
     assert (out / "db2/etc/corosync/corosync.conf").exists()
+    assert [path.name for path in (out / "10.77.0.13").rglob("*") if path.is_file()] == ["firewall-c1.nft"]
+    assert "tcp dport 5403" in (out / "10.77.0.13/etc/hafailover/firewall-c1.nft").read_text()
     assert invoke(render_command.command, file, "--output", out).stdout == ""
 
 

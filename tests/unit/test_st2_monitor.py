@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hafailover.agents import generation, units
+from hafailover.agents import generation, units, web
 from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, OcfError, Result
-from hafailover.agents.st2 import agent, life, look, memory, tend, web
+from hafailover.agents.st2 import agent, life, look, memory, tend
 from hafailover.agents.st2.memory import Memory, Unit
 from hafailover.agents.units import State
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hafailover.agents import sockets, web
 from hafailover.agents.ocf import ERR_INSTALLED, OcfError
-from hafailover.agents.st2 import conf, decide, installed, look, memory, names, web
+from hafailover.agents.st2 import conf, decide, installed, memory, names
 from hafailover.agents.st2.installed import Fragment
 from hafailover.agents.units import State
 
@@ -246,7 +247,9 @@ def test_number_of_action_runners() -> None:
     ],
 )
 def test_addresses_of_the_kernel(digits: str, address: str) -> None:
-    assert look.host(digits) == address
+    assert sockets.host(digits) == address
+    if ":" not in address and len(digits) == 8:
+        assert sockets.digits(bytes(map(int, address.split(".")))) == digits
 
 
 @pytest.mark.parametrize(

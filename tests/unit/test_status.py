@@ -204,6 +204,45 @@ def test_a_failure_that_was_got_over_is_a_note():
     assert "recovered since" in problem.why
 
 
+PENDING = {"rc_code": 193, "op_status": -1, "call_id": -1}
+OWN = r'<lrm_rsc_op id="db_monitor_3000"[^>]*>'
+FAILED = r'<lrm_rsc_op id="db_last_failure_0"[^>]*>'
+
+
+def entry(text, pattern, **changes):
+    """The history entry of this pattern that db1 has, with other attributes."""
+    start = text.index('uname="db1"', text.index("<status>"))
+    found = re.compile(pattern).search(text, start)
+    changed = found[0]
+    for name, value in changes.items():
+        changed = re.sub(rf' {name.replace("_", "-")}="[^"]*"', "", changed)
+        changed = changed.replace("/>", f' {name.replace("_", "-")}="{value}"/>')
+    return text[: found.start()] + changed + text[found.end() :]
+
+
+@pytest.mark.parametrize(
+    ("own", "failed", "lasting"),
+    [
+        ({"last_rc_change": 1000}, {"last_rc_change": 1010}, True),
+        ({"last_rc_change": 1010}, {"last_rc_change": 1000}, False),
+        # Never anything else: the entry of its own says only that it runs.
+        ({**PENDING, "last_rc_change": 1000}, {"last_rc_change": 1000}, True),
+        # Scheduled anew, which changes no result.
+        ({**PENDING, "last_rc_change": 1010}, {"last_rc_change": 1000}, True),
+        # It was started again after that, and its monitor has not ended yet; or it was stopped.
+        ({**PENDING, "last_rc_change": 1010}, {"last_rc_change": 1000, "call_id": 147}, False),
+        ({"last_rc_change": 1000}, {"last_rc_change": 1010, "call_id": 147}, False),
+    ],
+)
+def test_a_monitor_that_is_degraded_has_recovered_when_a_later_one_says_so(own, failed, lasting):
+    """Pacemaker 2.1.5 keeps a result of 190 where it keeps failures, and nowhere else."""
+    facts = load("killed-and-back")
+    mon = re.sub(r'(<failure op_key="db_monitor_[^>]*exitcode=)"7"', r'\1"190"', facts.mon)
+    cib = entry(entry(facts.cib, OWN, **own), FAILED, **{"rc_code": 190, "call_id": 153, **failed})
+    (failure,) = read(load("killed-and-back", mon=mon, cib=cib)).failures
+    assert (failure.rc, failure.lasting) == (190, lasting)
+
+
 def test_a_failure_that_lasts_degrades():
     facts = load("killed-and-back")
     # The recurring monitor's own entry has the failure's code: it has failed ever since.
@@ -211,6 +250,21 @@ def test_a_failure_that_lasts_degrades():
     found = read(load("killed-and-back", cib=cib))
     assert found.failures[0].lasting
     assert judge(found).word == DEGRADED
+
+
+def test_a_monitor_that_stays_degraded_gives_its_reason_of_now():
+    facts = load("killed-and-back")
+    (key,) = re.findall(r'<failure op_key="(db_monitor_\d+)"', facts.mon)
+    mon = re.sub(r'(<failure op_key="db_monitor_[^>]*exitcode=)"7"', r'\1"190"', facts.mon)
+    interval = key.rpartition("_")[2]
+    for text, reason in (
+        (f"{interval} the disk is full", "the disk is full"),
+        ("77 another monitor's", read(load("killed-and-back", mon=mon)).failures[0].reason),
+    ):
+        published = {**facts.published, "hafailover-db-reason": {"db1": text, "db2": f"{interval} another node's"}}
+        assert read(load("killed-and-back", mon=mon, published=published)).failures[0].reason == reason
+    published = {**facts.published, "hafailover-db-reason": {"db1": f"{interval} of before"}}
+    assert read(load("killed-and-back", published=published)).failures[0].reason != "of before", "it has failed since"
 
 
 def test_a_node_that_pacemaker_has_given_up_on():

@@ -90,7 +90,11 @@ MISTAKES = [
     ("[10.77.0.12, 10.77.1.12]", "10.77.0.12", "6: nodes.db2.links: is '10.77.0.12'; write a list of one to eight"),
     ("follows: db.", "follows: dbx.", "9: vips.vip.follows: unknown service 'dbx'; allowed: db; did you mean 'db'?"),
     ("db.primary", "db.master", "9: vips.vip.follows: unknown role 'master'; allowed: primary, replica"),
-    ("follows: db", "follow: db", "9: vips.vip.follow: unknown key 'follow'; allowed: follows, ip, nic; did you mean"),
+    (
+        "follows: db",
+        "follow: db",
+        "9: vips.vip.follow: unknown key 'follow'; allowed: drain, follows, ip, nic; did you mean",
+    ),
     ("/24", "", "9: vips.vip.ip: is '10.77.0.100'; write an address with its prefix such as 192.0.2.10/24"),
     ("/24", "/255.255.255.0", "9: vips.vip.ip: is '10.77.0.100/255.255.255.0'; write an address with its prefix"),
     ("10.77.0.100", "10.88.0.100", "9: vips.vip.ip: no link of db1, db2 is in 10.88.0.0/24, so the interface cannot"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hafailover.vagrant.drill.work_oracle import Acknowledged, Evidence, Execution, Gap, Tick, judge, longest_gap
+from hafailover.vagrant.drill.loads.gaps import Gap, longest_gap
+from hafailover.vagrant.drill.loads.work.oracle import Acknowledged, Evidence, Execution, Tick, judge
 
 
 def done(number: int, status: str = "succeeded", runs: int = 1, ended: float = 0.0) -> Execution:

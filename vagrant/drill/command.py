@@ -15,12 +15,16 @@ from hafailover.vagrant import host
 from hafailover.vagrant.drill import options, report, scenario, session, target
 from hafailover.vagrant.drill.engine import Drill
 from hafailover.vagrant.drill.heartbeat import Heartbeat
+from hafailover.vagrant.drill.loads.command import command as load_command
+from hafailover.vagrant.drill.loads.controllers.drill import ControllersDrill
+from hafailover.vagrant.drill.loads.files.drill import FilesDrill
+from hafailover.vagrant.drill.loads.web.drill import WebDrill
+from hafailover.vagrant.drill.loads.work.drill import WorkDrill
 from hafailover.vagrant.drill.null import Null
 from hafailover.vagrant.drill.random_command import command as random_command
 from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.scenario import Scenario
 from hafailover.vagrant.drill.stacks import Hafailover, Stack
-from hafailover.vagrant.drill.work_command import command as work_command
 from hafailover.vagrant.lab import Lab
 
 _STACKS: dict[str, Callable[[], Stack]] = {
@@ -31,11 +35,17 @@ _STACKS: dict[str, Callable[[], Stack]] = {
 }
 
 
-_OTHERS = {"random": random_command, "work": work_command}
+_OTHERS = {
+    "random": random_command,
+    "controllers": load_command(ControllersDrill),
+    "files": load_command(FilesDrill),
+    "web": load_command(WebDrill),
+    "work": load_command(WorkDrill),
+}
 
 
 class _Drill(click.Command):
-    """The drill, whose scenarios are arguments, and ``random`` and ``work``, which have options of their own."""
+    """The drill, whose scenarios are arguments, and the others (``random``, ``work`` …), which have options of their own."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -84,7 +94,8 @@ def command(
     A client outside the cluster writes through the virtual address every 10 ms and remembers what was acknowledged.
     Then the scenario strikes; afterwards every row is looked for on every server. A SCENARIO is a name (--list shows
     them) or a YAML file. A lab that runs is used and left running. 'hafailover drill random --help' tells of faults that a
-    seed chooses, 'hafailover drill work --help' of a whole StackStorm pair under work.
+    seed chooses; 'hafailover drill work --help' of a whole StackStorm pair under work, 'drill web' of Tomcats and Apaches
+    under clicks, 'drill files' of a GlusterFS volume under writes, 'drill controllers' of a pair of OpenStack controllers.
 
     Exit code 0: every run is ok; 1: some run is not; 2: wrong usage.
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from hafailover.vagrant.drill import columns
 from hafailover.vagrant.drill.report import Run
 
 
@@ -69,11 +70,7 @@ def as_table(runs: Sequence[Run], seed: int) -> str:
     for one in count(runs):
         numbers = [str(number) for number in one[1:5]]
         rows.append((one.kind, *numbers, _seconds(one.median_gap), _seconds(one.longest_gap)))  # type: ignore[arg-type]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        " ".join(cell.ljust(w) if column == 0 else cell.rjust(w) for column, (cell, w) in enumerate(zip(row, widths)))
-        for row in rows
-    ]
+    lines = list(columns.lines(rows, [0]))
     failed = [str(run.details["number"]) for run in runs if not run.ok and "number" in run.details]
     lines.append(f"seed {seed}: {len(runs)} faults, {acknowledged(runs)} writes acknowledged")
     lines += [f"replay a failed one with: hafailover drill random --seed {seed} --only {number}" for number in failed]

@@ -145,6 +145,14 @@ def cluster(lab: Lab, target: Target) -> Cluster:
     return parse_cluster(report, _run(lab, node, _CIB), target)
 
 
+def primary(lab: Lab, target: Target) -> str:
+    """The node with the promoted server; HafailoverError when there is not exactly one."""
+    promoted = cluster(lab, target).promoted
+    if len(promoted) != 1:
+        raise HafailoverError(f"Pacemaker has {len(promoted)} promoted databases")
+    return promoted[0]
+
+
 def cib_text(lab: Lab) -> str:
     """Return the whole CIB as XML text; HafailoverError if no node answers."""
     node, _ = _spokesman(lab)

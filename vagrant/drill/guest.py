@@ -2,8 +2,8 @@
 
 Runs as a program of its own inside a node, so it imports nothing of hafailover. Its parameters, the password among them, arrive as
 one line of JSON on standard input: user, password, unix_socket, statements (a list), times (how many sessions). It prints one line
-of JSON, {"open", "refused", "error"}, when every session has begun its last statement or could not be opened; those that were refused
-come again until they are let in, as an application's do. It ends with its standard input.
+of JSON, {"open", "refused", "error", "full"}, when every session has begun its last statement or could not be opened; those that were
+refused come again until they are let in, as an application's do. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from typing import Any
 
 import pymysql
+from pymysql.constants import ER
 
 _AGAIN = 0.1  # seconds between two attempts to get in
 
@@ -29,12 +30,13 @@ class Guests:
         self._open: list[Any] = []
         self._refused = 0
         self._error: str | None = None
+        self._full = False
 
     def arrive(self) -> dict[str, Any]:
         """Open every session, run all its statements but the last, and begin that one; return the counts."""
         for _ in range(int(self._parameters["times"])):
             self._refused += not self._enter()
-        return {"open": len(self._open), "refused": self._refused, "error": self._error}
+        return {"open": len(self._open), "refused": self._refused, "error": self._error, "full": self._full}
 
     def come_again(self) -> None:
         """Let in, one after the other, those that were refused: whoever leaves a full server makes room for one of them."""
@@ -51,6 +53,7 @@ class Guests:
                     cursor.execute(statement)
         except pymysql.Error as error:
             self._error = str(error)
+            self._full = error.args[:1] == (ER.CON_COUNT_ERROR,)
             return False
         self._open.append(session)
         threading.Thread(target=_be_busy, args=(session, last), daemon=True).start()

@@ -18,6 +18,9 @@ from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.drill.engine import Say
 from hafailover.vagrant.lab import Lab, Options
 
+# Seconds. Two brokers and two databases that begin at once take minutes on a machine that is busy with other things.
+_UP_WITHIN = 400
+
 
 class Progress:
     """Tells each step on stderr with the seconds since the start and the run it belongs to."""
@@ -59,11 +62,16 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lab(name: str | None, say: Say, topology: Path | None = None, disk_mib: int = 0) -> Iterator[Lab]:
+def lab(
+    name: str | None, say: Say, topology: Path | None = None, disk_mib: int = 0, default: Path | None = None
+) -> Iterator[Lab]:
     """Yield the lab ``name``, or the only one that runs, or one made of ``topology`` for this drill and removed afterwards.
 
-    UsageError if it runs another topology than the one that was asked for.
+    ``default`` is what it is made of where no topology is named, and what one that is not named has to run. UsageError if it runs
+    another topology than the one that was asked for.
     """
+    wanted = topology or default or DEFAULT_TOPOLOGY
+    asked = topology if name else topology or default
     known = state.names()
     running = [one for one in known if _runs(one)]
     if name is None and len(running) > 1:
@@ -72,10 +80,9 @@ def lab(name: str | None, say: Say, topology: Path | None = None, disk_mib: int 
         name = running[0]
     if name is not None and name in running:
         found = state.read(name)
-        if topology is not None and found is not None and found.topology != topologies.load(topology).text:
-            raise UsageError(
-                f"lab {name} runs {found.topology_file}, not {topology}: leave --topology out, or name another lab."
-            )
+        if asked is not None and found is not None and found.topology != topologies.load(asked).text:
+            way = "leave --topology out" if topology else f"say --lab {name} if you mean it"
+            raise UsageError(f"lab {name} runs {found.topology_file}, not {asked}: {way}, or name another lab.")
         say(f"lab {name} is used as it is")
         yield Lab.open(name)
         return
@@ -83,7 +90,7 @@ def lab(name: str | None, say: Say, topology: Path | None = None, disk_mib: int 
         raise RefusedError(f"lab {name} is not complete; 'hafailover lab down {name}' removes what there is of it.")
     own = host.check_name(name) if name else next(one for one in _own_names() if one not in known)
     try:
-        yield Lab.up(own, topologies.load(topology or DEFAULT_TOPOLOGY), Options(disk_mib=disk_mib), say)
+        yield Lab.up(own, topologies.load(wanted), Options(timeout=_UP_WITHIN, disk_mib=disk_mib), say)
     finally:
         with undisturbed():
             say(f"lab {own} is removed")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hafailover.crm import topology, yamldoc
 from hafailover.crm.errors import UsageError
+from hafailover.crm.topology import Topology
 from hafailover.vagrant import state
 
 
@@ -29,12 +30,17 @@ class Target:
         return {"database": self.database, "address": self.address}
 
 
-def of_lab(name: str) -> Target:
-    """Find the target of the lab ``name``; UsageError if its topology has no database with an address."""
+def topology_of(name: str) -> Topology:
+    """What the lab ``name`` runs; UsageError if there is none."""
     found = state.read(name)
     if found is None:
         raise UsageError(f"there is no lab {name!r}; hafailover lab up makes one")
-    wanted = topology.parse(yamldoc.parse(found.topology, found.topology_file))
+    return topology.parse(yamldoc.parse(found.topology, found.topology_file))
+
+
+def of_lab(name: str) -> Target:
+    """Find the target of the lab ``name``; UsageError if its topology has no database with an address."""
+    wanted = topology_of(name)
     for service in wanted.services.values():
         for vip in wanted.vips.values():
             if service.type == "mariadb" and vip.follows == f"{service.name}.primary":
@@ -50,5 +56,5 @@ def of_lab(name: str) -> Target:
                     nodes={node: wanted.nodes[node].links[0] for node in service.nodes},
                 )
     raise UsageError(
-        f"{found.topology_file}: has no mariadb service with an address that follows its primary; a drill needs both"
+        f"{wanted.file}: has no mariadb service with an address that follows its primary; a drill needs both"
     )

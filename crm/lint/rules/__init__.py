@@ -1,0 +1,1 @@
+"""The rules, by subject; each module's functions register themselves (crm/lint)."""

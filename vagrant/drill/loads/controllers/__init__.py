@@ -1,0 +1,1 @@
+"""Database, brokers and caches of two OpenStack controllers: ``hafailover drill controllers``."""

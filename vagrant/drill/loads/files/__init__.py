@@ -1,0 +1,1 @@
+"""Writers of files on a GlusterFS volume: ``hafailover drill files``."""

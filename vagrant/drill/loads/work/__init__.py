@@ -1,0 +1,1 @@
+"""Numbered work for a StackStorm: ``hafailover drill work``."""
