@@ -108,6 +108,14 @@ def unused_port():
 
 
 @contextlib.contextmanager
+def refusing():
+    """A port on which nobody listens, and which nobody else is given: the kernel hands out a free one again at once."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@contextlib.contextmanager
 def redis_server(directory, *options, name="redis-server"):
     """A real Redis (or sentinel); its port. Debian's redis-tools has the server under the name of its checking program."""
     port = unused_port()

@@ -8,7 +8,7 @@ import pytest
 from hafailover.crm.observe.link import Link, LinkError
 from hafailover.crm.observe.look import Look
 from hafailover.crm.observe.targets import Target
-from outside import LONG, answering, exactly, member, mongod, redis_server, saying, unused_port
+from outside import LONG, answering, exactly, member, mongod, redis_server, refusing, saying
 
 
 def look(kind, *ports, name="", password="", limit=LONG):
@@ -18,8 +18,8 @@ def look(kind, *ports, name="", password="", limit=LONG):
 
 
 def test_a_stand_in_replica_set_over_the_wire():
-    gone = unused_port()
     with (
+        refusing() as gone,
         answering(lambda connection: reply[0](connection)) as one,
         answering(lambda connection: reply[1](connection)) as two,
     ):
@@ -99,8 +99,7 @@ def test_stand_ins_of_what_only_has_to_answer(kind, reply, words):
 
 
 def test_one_of_two_brokers_is_enough_and_the_other_is_named():
-    gone = unused_port()
-    with answering(saying(b"\1\0\0\0\0\0\x06\0\x0a\0\x0a\0\x09\xce")) as port:
+    with refusing() as gone, answering(saying(b"\1\0\0\0\0\0\x06\0\x0a\0\x0a\0\x09\xce")) as port:
         found = look("rabbitmq", port, gone)
     assert (found.usable, found.problem) == (True, f"127.0.0.1:{gone}: nothing listens there")
 
@@ -129,8 +128,8 @@ def test_a_real_redis(tmp_path):
 
 
 def test_a_real_replica_and_real_sentinels(tmp_path):
-    gone = unused_port()
     with (
+        refusing() as gone,
         redis_server(tmp_path, "--save", "") as primary,
         redis_server(tmp_path, "--save", "", "--replicaof", "127.0.0.1", str(gone)) as orphan,
     ):
