@@ -34,7 +34,7 @@ def restate(ctx: Context, reason: str) -> None:
             forget(ctx)
     elif not before[0]:
         memo.write(NOTE, f"{_RECORDED}\n{interval}\n{_plain(reason)}")
-    elif before[2] != _plain(reason) and _publish(ctx, ["-U", f"{interval} {reason}"]):
+    elif before[2] != _plain(reason) and _published(ctx, f"{interval} {' '.join(reason.split())}"):
         memo.write(NOTE, f"{_PUBLISHED}\n{interval}\n{_plain(reason)}")
 
 
@@ -42,13 +42,26 @@ def forget(ctx: Context) -> None:
     """Nothing is degraded any more, or the resource has stopped."""
     memo = Memo(ctx.instance)
     published = (memo.read(NOTE) or "").startswith(_PUBLISHED)
-    if not published or _publish(ctx, ["-D"]):
+    if not published or _published(ctx, None):
         memo.clear(NOTE)
 
 
-def _publish(ctx: Context, words: list[str]) -> bool:
-    answer = ctx.run(["attrd_updater", "-p", "-n", attribute(ctx.instance), *words], timeout=_TOLD)
-    return answer.rc == 0 and not answer.timed_out
+def _published(ctx: Context, value: str | None) -> bool:
+    """Publish the attribute, or withdraw it (None); whether that was done."""
+    from hafailover.crm.pacemaker import (
+        Pacemaker,
+        PacemakerError,
+    )  # rarely needed, and every monitor imports this module
+
+    cluster, name = Pacemaker(ctx.run, _TOLD), attribute(ctx.instance)
+    try:
+        if value is None:
+            cluster.withdraw(name)
+        else:
+            cluster.publish(name, value)
+    except PacemakerError:
+        return False
+    return True
 
 
 def _plain(reason: str) -> str:

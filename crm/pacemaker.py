@@ -165,6 +165,10 @@ class Pacemaker:
         """Publish a private transient attribute of this node: seen by all, kept out of the CIB, so no transition is aborted."""
         self._tool(["attrd_updater", "-p", "-n", name, "-U", value])
 
+    def withdraw(self, name: str) -> None:
+        """Take a published attribute of this node back. Pacemaker answers as well when there was none."""
+        self._tool(["attrd_updater", "-p", "-n", name, "-D"])
+
     def publish_for(self, node: str, name: str, value: str) -> None:
         """The same for another member, as whose it then counts: it ends when that node leaves the cluster."""
         self._tool(["attrd_updater", "-p", "-N", node, "-n", name, "-U", value])
