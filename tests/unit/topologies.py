@@ -8,6 +8,12 @@ from hafailover.crm import topology, yamldoc
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "vagrant" / "topologies").glob("*.yml"))
 
+CONTROLLERS = Path(__file__).parents[2] / "vagrant" / "topologies" / "openstack-controllers.yml"
+CONTROLLERS_OPEN = [
+    "udp 5405", "udp 5406", "tcp 3306", "tcp 4444", "tcp 5672", "tcp 4369", "tcp 25672", "tcp 35672-35682", "tcp 11211",
+]  # fmt: skip
+"""What a node of the OpenStack controllers must let in."""
+
 BASE = """\
 version: 1
 lab: true
@@ -39,3 +45,8 @@ def invoke(command, *arguments):
     """Run a click command; the result's stdout and stderr apart, which click 8.1 has to be asked for and 8.2 always does."""
     separate = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
     return CliRunner(**separate).invoke(command, [str(one) for one in arguments])
+
+
+def services(text):
+    """The base topology with more services."""
+    return changed(("services:\n", f"services:\n{text}"))
