@@ -113,7 +113,8 @@ def test_monitors_cost_less_than_the_stock_agents(lab: Lab) -> None:
     command = [sys.executable, str(CHECKOUT / "bench/agent_cost.py"), "--lab", NAME, "-n", "15", "-o", "json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    cost = {(c["monitor"], c["node"]): c["cpu_ms"] for c in json.loads(done.stdout)}
+    # The least, not the median: on a crowded machine caches are cold, and the medians of both agents come to be the same.
+    cost = {(c["monitor"], c["node"]): c["least_cpu_ms"] for c in json.loads(done.stdout)}
     for (monitor, node), milliseconds in cost.items():
         if "mariadb" in monitor:
             assert milliseconds < cost[monitor.replace("hafailover:mariadb", "heartbeat:mysql"), node]

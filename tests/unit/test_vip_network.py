@@ -134,7 +134,7 @@ print(time.monotonic() - begun)
 """
     spent = sorted(float(nodes["a"].exec("/usr/bin/python3", "-IS", "-c", program).stdout) for _ in range(5))
     assert spent[0] >= 0.04
-    assert spent[2] < 0.05, "the median, for this machine may be busy with something else"
+    assert spent[0] < 0.2, "the shortest, for this machine may be busy; the kernel's own question would take 1 s"
 
 
 @ADDRESSES
