@@ -68,7 +68,7 @@ def test_child_gets_usual_signals() -> None:
 def test_program_is_killed_at_its_time_with_all_descendants() -> None:
     begun = time.monotonic()
     result = sh("echo begun; sleep 60 & echo $!; sh -c 'sleep 60 & echo $!; wait' & wait", timeout=0.3)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 30
     assert (result.rc, result.timed_out) == (-signal.SIGKILL, True)
     word, *pids = result.out.split()
     assert word == "begun"
@@ -83,14 +83,15 @@ def test_program_that_ignores_signals_is_killed() -> None:
 def test_no_time_is_no_time() -> None:
     begun = time.monotonic()
     assert sh("sleep 60", timeout=0).timed_out
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 30
 
 
 def test_daemon_that_keeps_the_output_open_is_not_waited_for() -> None:
     begun = time.monotonic()
-    result = sh("echo begun; sleep 3 & exit 0")
-    assert (result.rc, result.out) == (0, "begun\n")
-    assert time.monotonic() - begun < 2
+    result = sh("sleep 60 & echo $!; exit 0")
+    assert time.monotonic() - begun < 30
+    assert result.rc == 0
+    os.kill(int(result.out), signal.SIGKILL)
 
 
 def test_nothing_is_left_open() -> None:
@@ -157,9 +158,9 @@ def launch(agent: Path, **environ: str) -> tuple[subprocess.Popen[str], str]:
 
 def test_agent_gives_a_reason_before_pacemaker_kills_it(slow: Path) -> None:
     begun = time.monotonic()
-    agent, sleeper = launch(slow, OCF_RESKEY_CRM_meta_timeout="1000")
+    agent, sleeper = launch(slow, OCF_RESKEY_CRM_meta_timeout="3000")
     error = agent.communicate(timeout=60)[1]
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
     assert agent.returncode == 1
     assert "ocf-exit-reason:timed out: True" in error
     wait_until(lambda: not alive(sleeper))
