@@ -8,6 +8,8 @@ from __future__ import annotations
 import _socket as socket
 import os
 
+from hafailover.agents import inbox
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +18,8 @@ NATIVE = "/run/systemd/journal/socket"
 SYSLOG = "/dev/log"
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "notice": 5, "info": 6, "debug": 7}
 _LIMIT = 32768  # bytes of one value; a datagram above the socket's buffer (208 KiB) would be refused whole
+_PREFIX = "HAFAILOVER_"
+_EVENT = f"{_PREFIX}EVENT"
 _DAEMON = 3 << 3  # the syslog facility
 
 
@@ -32,9 +36,15 @@ def encode(fields: Mapping[str, str]) -> bytes:
 
 
 def send(level: str, identifier: str, text: str, fields: Mapping[str, str] | None = None) -> bool:
-    """Log ``text`` and the structured ``fields``. Never blocks or raises; False if nobody took the record."""
+    """Log ``text`` and the structured ``fields``. Never blocks or raises; False if nobody took the record.
+
+    What has a HAFAILOVER_EVENT is handed in for the history, too.
+    """
     priority = PRIORITIES.get(level, 5)
     extra = dict(fields or {})
+    if _EVENT in extra:
+        named = {key[len(_PREFIX) :].lower(): value for key, value in extra.items() if key.startswith(_PREFIX)}
+        inbox.put({**named, "kind": "event", "level": level, "agent": identifier.partition("-")[2], "text": text})
     record = {
         "MESSAGE": text,
         "PRIORITY": str(priority),

@@ -13,11 +13,12 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 else:
     import _signal as signal  # the signal module builds enums for 5 ms; constants and handlers are in this one
 
-OUTPUT_LIMIT = 4 << 20  # bytes kept of each stream; the rest is read and dropped
+OUTPUT_LIMIT = 4 << 20  # bytes kept of each stream, unless a caller says otherwise; the rest is read and dropped
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 _GRACE = 0.5  # seconds a killed child may take to vanish; one in uninterruptible sleep may take for ever
 
 
@@ -42,13 +43,23 @@ def find(binary: str, path: str) -> str | None:
     return None
 
 
-def run(program: str, argv: Sequence[str], timeout: float, env: Mapping[str, str], input: str | None) -> Result:
+def run(
+    program: str,
+    argv: Sequence[str],
+    timeout: float,
+    env: Mapping[str, str],
+    input: str | None,
+    *,
+    session: bool = False,
+    limit: int = OUTPUT_LIMIT,
+) -> Result:
     """Run the file ``program`` with ``argv``; after ``timeout`` seconds kill it and its descendants.
 
-    OSError if it cannot be started.
+    ``session``: it gets one of its own. ``limit``: bytes kept of each stream. OSError if it cannot be started.
     """
     stdin = os.memfd_create("stdin") if input is not None else os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     opened = [stdin]
+    blocked: list[Iterable[int]] = []
     try:
         if input is not None:
             # A file in memory instead of a pipe: the child can read or ignore it, and nobody blocks on writing.
@@ -57,7 +68,13 @@ def run(program: str, argv: Sequence[str], timeout: float, env: Mapping[str, str
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         opened += [out_read, out_write, err_read, err_write]
-        # The child stays in our process group. Pacemaker kills an agent's whole group, without warning, on a timeout
+        # A signal to end that arrives between the child's start and the moment when _collect has it in its hands would leave
+        # it behind, and it may run for as long as it likes. So it has to wait that long; _collect lets it in.
+        blocked.append(
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        )  # by itself: the next line may raise, and must be undone
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        # An agent's child stays in its process group. Pacemaker kills an agent's whole group, without warning, on a timeout
         # and when it cancels a monitor; in a group of its own the child would survive that.
         pid = os.posix_spawn(
             program,
@@ -68,24 +85,32 @@ def run(program: str, argv: Sequence[str], timeout: float, env: Mapping[str, str
                 (os.POSIX_SPAWN_DUP2, out_write, 1),
                 (os.POSIX_SPAWN_DUP2, err_write, 2),
             ],
+            setsid=session,
             setsigmask=[],
             setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT],
         )
         os.close(opened.pop(opened.index(out_write)))
         os.close(opened.pop(opened.index(err_write)))
-        return _collect(pid, out_read, err_read, timeout)
+        return _collect(pid, (_Stream(out_read, limit), _Stream(err_read, limit)), timeout, blocked)
     finally:
         for fd in opened:
             os.close(fd)
+        _let_in(blocked)
 
 
-def _collect(pid: int, out: int, err: int, timeout: float) -> Result:
-    """Read both pipes until the child has exited, or kill it. Reaps the child."""
+def _let_in(blocked: list[Iterable[int]]) -> None:
+    """Take back the mask of signals in ``blocked``, once; what has been waiting arrives here."""
+    if blocked:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked.pop())
+
+
+def _collect(pid: int, streams: Sequence[_Stream], timeout: float, blocked: list[Iterable[int]]) -> Result:
+    """Read both pipes until the child has exited, or kill it. Reaps the child. Signals are let in once it cannot be left behind."""
     end = time.monotonic() + timeout
     child = _Child(pid)
-    streams = [_Stream(out), _Stream(err)]
     status, timed_out = None, False
     try:
+        _let_in(blocked)
         while status is None:
             left = end - time.monotonic()
             timed_out = left <= 0
@@ -105,11 +130,12 @@ def _collect(pid: int, out: int, err: int, timeout: float) -> Result:
 class _Stream:
     """The reading end of a pipe, and what has come out of it."""
 
-    __slots__ = ("_chunks", "_size", "fd", "open")
+    __slots__ = ("_chunks", "_limit", "_size", "fd", "open")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, limit: int) -> None:
         os.set_blocking(fd, False)
         self.fd, self.open = fd, True
+        self._limit = limit
         self._chunks: list[bytes] = []
         self._size = 0
 
@@ -121,7 +147,7 @@ class _Stream:
             except BlockingIOError:
                 return
             self.open = bool(data)
-            if self._size < OUTPUT_LIMIT:
+            if self._size < self._limit:
                 self._chunks.append(data)
                 self._size += len(data)
 

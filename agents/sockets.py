@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ESTABLISHED = "01"
+# What still has something to deliver: established, being opened by a peer, half closed by it, closed by us and not yet taken.
+# Not FIN_WAIT2 and TIME_WAIT: there everything was delivered.
+OPEN = frozenset((ESTABLISHED, "03", "04", "08", "09", "0B"))
 
 
 class Connection(NamedTuple):

@@ -3,8 +3,11 @@
 
 Every agent looks at the same thing (the lab's database, its virtual address, its broker, its volume, its cache) with the
 environment that Pacemaker gives to a recurring monitor. The agents take turns, so that whatever else the machine does falls on
-all of them. Processor time is that of the agent and of everything it starts and waits for. bin/hafailover lab up
-bench/agent_cost.py # a Markdown table bench/agent_cost.py -n 50 -o json
+all of them. Processor time is that of the agent and of everything it starts and waits for.
+
+    bin/hafailover lab up
+    bench/agent_cost.py                      # a Markdown table
+    bench/agent_cost.py -n 50 -o json
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import common
@@ -210,8 +213,7 @@ def main() -> None:
         lab = common.lab(options.lab)
         promoted = primary(lab)
         costs = [cost for node in lab.data_nodes for cost in measure(lab, node, node == promoted, options.runs)]
-    answer: Any = json.dumps([cost._asdict() for cost in costs], indent=2) if options.output == "json" else table(costs)
-    print(answer)  # noqa: T201
+    common.answer(options, costs, table(costs))
 
 
 if __name__ == "__main__":

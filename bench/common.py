@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 package = sys.modules.setdefault("hafailover", ModuleType("hafailover"))
 package.__path__ = [str(Path(__file__).resolve().parent.parent)]
@@ -31,6 +33,20 @@ def lab(name: str | None) -> Lab:
     if name is None and len(names) != 1:
         raise HafailoverError(f"say which lab with --lab; there are: {', '.join(names) or 'none (hafailover lab up)'}")
     return Lab.open(name or names[0])
+
+
+def answer(options: argparse.Namespace, found: Any, table: str) -> None:
+    """Print what was asked for: ``found`` as JSON, named tuples as objects, or the Markdown ``table``."""
+    text = json.dumps(_plain(found), indent=2) if options.output == "json" else table
+    sys.stdout.write(text + "\n")
+
+
+def _plain(found: Any) -> Any:
+    if hasattr(found, "_asdict"):
+        found = found._asdict()
+    if isinstance(found, dict):
+        return {name: _plain(value) for name, value in found.items()}
+    return [_plain(one) for one in found] if isinstance(found, (list, tuple)) else found
 
 
 @contextmanager

@@ -13,7 +13,6 @@ the commits: for the lost node counted from Corosync's new membership on the pri
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -25,13 +24,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import common
+from hafailover.crm.drill.conditions import Written
+from hafailover.crm.drill.ledger import Ledger
+from hafailover.crm.drill.settled import look
+from hafailover.crm.drill.stacks import Hafailover
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
 from hafailover.vagrant.drill import target
-from hafailover.vagrant.drill.conditions import Written
-from hafailover.vagrant.drill.ledger import Ledger
-from hafailover.vagrant.drill.settled import look
-from hafailover.vagrant.drill.stacks import Hafailover
 from hafailover.vagrant.lab import Lab
 
 STOPPED, POWER = "server stopped", "node without power"
@@ -192,7 +191,7 @@ def main() -> None:
                 samples.append(bench.sample(way))
                 print(f"{number + 1}/{options.runs}: {samples[-1]}", file=sys.stderr)  # noqa: T201
     rows = summary(samples)
-    print(json.dumps(rows, indent=2) if options.output == "json" else table(rows))  # noqa: T201
+    common.answer(options, rows, table(rows))
 
 
 if __name__ == "__main__":

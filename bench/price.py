@@ -28,14 +28,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import common
+from hafailover.crm.drill import database
+from hafailover.crm.drill.conditions import Written
+from hafailover.crm.drill.ledger import Ledger
+from hafailover.crm.drill.settled import look
+from hafailover.crm.drill.stacks import Hafailover
+from hafailover.crm.drill.target import Target
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import cgroups, host
-from hafailover.vagrant.drill import database, target
-from hafailover.vagrant.drill.conditions import Written
-from hafailover.vagrant.drill.ledger import Ledger
-from hafailover.vagrant.drill.settled import look
-from hafailover.vagrant.drill.stacks import Hafailover
-from hafailover.vagrant.drill.target import Target
+from hafailover.vagrant.drill import target
 from hafailover.vagrant.lab import Lab
 
 OURS, ASYNC, STOCK, BARE = "hafailover", "asynchronous", "stock semi-sync", "without agents"
@@ -290,7 +291,7 @@ def main() -> None:
         lab = common.lab(options.lab)
         samples = measure(lab, (OURS, ASYNC, STOCK, UNSYNCED, BARE), options.rounds, options.seconds)
     found = summary(samples, options.rounds, options.seconds)
-    print(json.dumps(found, indent=2) if options.output == "json" else table(found))  # noqa: T201
+    common.answer(options, found, table(found))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Callable
 
 from hafailover.agents.mariadb import adopted, decide, gtid, journal, outside, replication
 from hafailover.agents.mariadb.adopted import AdoptionError
-from hafailover.agents.mariadb.cluster import Cluster, Refused, now
+from hafailover.agents.mariadb.cluster import Cluster, now
+from hafailover.agents.mariadb.records import Refused
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.ocf import Context
@@ -15,9 +16,9 @@ from hafailover.crm import adopt, adopt_facts
 from hafailover.crm.adopt import Check, Server
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
 from hafailover.crm.pacemaker import PacemakerError
-from hafailover.crm.status import NOTE, Service
+from hafailover.crm.status import NOTE, Service, Status
 from hafailover.crm.status_database import PROMOTED_ROLES, UNPROMOTED_ROLES
-from hafailover.crm.status_facts import gather
+from hafailover.crm.status_facts import ClusterDown, gather
 from hafailover.crm.status_judge import judge
 from hafailover.crm.status_read import read
 
@@ -161,21 +162,23 @@ class Primary:
 
     def _record(self, connection: Connection) -> None:
         seen = self._cluster.journal()
-        if seen.primary == self._ctx.node and self._cluster.recorded() == seen:
+        if seen.primary == self._ctx.node and self._cluster.records.last() == seen:
             self._say(f"is recorded as primary of epoch {seen.epoch}")
             return
         entry = seen
         if not seen.epoch:
             entry = seen.promoted(self._ctx.node, gtid.latest(connection.state()), now())._replace(origin=journal.DATA)
-        self._cluster.record(entry, seen)
+        self._cluster.records.write(entry, seen)
         self._say(f"recorded as primary of epoch {entry.epoch} at {entry.gtid}")
 
     def _await_roles(self) -> None:
         """Until Pacemaker knows what runs: it would stop and start what it takes for something else."""
         end = time.monotonic() + _PROBE
         while True:
-            service = read(gather(self._run)).service(self._ctx.instance)
-            wrong = _wrong_roles(service, self._ctx.node) if service else "the resource is gone"
+            status, wrong = _look(self._run)
+            if status is not None:
+                service = status.service(self._ctx.instance)
+                wrong = _wrong_roles(service, self._ctx.node) if service else "the resource is gone"
             if not wrong:
                 self._say("Pacemaker sees it promoted, and its replicas unpromoted")
                 return
@@ -189,15 +192,24 @@ class Primary:
         """Wait until every replica is in sync and the addresses are up; IncompleteError with what is left."""
         end = time.monotonic() + seconds
         while True:
-            status = read(gather(self._run))
-            verdict = judge(status)
-            if verdict.healthy:
-                self._say("healthy: every replica is in sync")
-                return
-            if time.monotonic() > end:
+            status, left = _look(self._run)
+            if status is not None:
+                verdict = judge(status)
+                if verdict.healthy:
+                    self._say("healthy: every replica is in sync")
+                    return
                 left = "; ".join(problem.text for problem in verdict.problems if problem.severity != NOTE)
+            if time.monotonic() > end:
                 raise IncompleteError(f"it is in the cluster, but after {seconds:g} s: {left}. See hafailover status")
             time.sleep(_PAUSE)
+
+
+def _look(run: Run) -> tuple[Status | None, str]:
+    """The cluster's status, or why there is none now: a busy node's Pacemaker may leave one question without an answer in time."""
+    try:
+        return read(gather(run)), ""
+    except ClusterDown as error:
+        return None, str(error)
 
 
 def _wrong_roles(service: Service, primary: str) -> str:

@@ -21,7 +21,7 @@ SECTIONS = ("crm_config", "rsc_defaults", "op_defaults")
 
 @dataclass
 class Record:
-    """``sections``: names set in each section of options; ``resources``: resource id → settings; ``constraints``: ids.
+    """``sections``: names set in each section of options; ``resources``: resource id → settings; ``constraints``, ``alerts``: ids.
 
     A setting is "p:NAME" (parameter), "m:NAME" (meta attribute), "u:NAME" (utilization) or "op:ID".
     """
@@ -29,6 +29,7 @@ class Record:
     sections: dict[str, set[str]] = field(default_factory=lambda: {section: set() for section in SECTIONS})
     resources: dict[str, set[str]] = field(default_factory=dict)
     constraints: set[str] = field(default_factory=set)
+    alerts: set[str] = field(default_factory=set)
 
 
 def of(configuration: Any) -> Record:
@@ -41,6 +42,7 @@ def of(configuration: Any) -> Record:
         if resource.tag in ("primitive", "group", "clone"):
             record.resources[resource.get("id")] = settings(resource)
     record.constraints = {constraint.get("id") for constraint in configuration.find("constraints")}
+    record.alerts = {alert.get("id") for alert in configuration.iterfind("alerts/alert")}
     return record
 
 
@@ -66,6 +68,8 @@ def read(configuration: Any) -> Record:
             record.resources[name] = words
         elif kind == "constraints":
             record.constraints = words
+        elif kind == "alerts":
+            record.alerts = words
         elif kind in record.sections:
             record.sections[kind] = words
     return record
@@ -77,6 +81,8 @@ def element(record: Record) -> Any:
     values.update({f"applied-{section}": _words(names) for section, names in record.sections.items() if names})
     if record.constraints:
         values["applied-constraints"] = _words(record.constraints)
+    if record.alerts:
+        values["applied-alerts"] = _words(record.alerts)
     values.update({f"applied-resource-{name}": _words(names) for name, names in sorted(record.resources.items())})
     found = etree.Element("cluster_property_set", id=RECORD)
     for name, value in values.items():

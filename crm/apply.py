@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hafailover.crm import generate, local, simulate
-from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
+from hafailover.crm import fence_check, generate, local, simulate
+from hafailover.crm.apply_outcome import Made, UncertainError, half_done
+from hafailover.crm.change import Change
+from hafailover.crm.errors import HafailoverError, RefusedError, UsageError
 from hafailover.crm.formats import cib
-from hafailover.crm.merge import Change, merge
+from hafailover.crm.merge import merge
+from hafailover.crm.model import Configuration
 from hafailover.crm.topology import Topology
 from hafailover.crm.validate import validate
 from lxml import etree
@@ -28,18 +31,23 @@ REST = 30.0  # seconds that Pacemaker may need to finish what it is at
 
 _DISCONNECTED = (102, 107)
 _OLD = 103
-_TIMED_OUT = 124
+_UNANSWERED = (124, *_DISCONNECTED)
+AGAIN = "run hafailover apply again"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What apply would do: the live CIB it was made from, the new one, the changes, and what Pacemaker would then do."""
+    """What apply would do: the live CIB it was made from, the new one, the changes, and what Pacemaker would then do.
+
+    ``later``: what it would do only when what is in maintenance or not managed is managed again.
+    """
 
     live: Any
     tree: Any
     changes: tuple[Change, ...]
     effects: tuple[simulate.Effect, ...]
     notes: tuple[str, ...]
+    later: tuple[simulate.Effect, ...] = ()
 
     @property
     def needed(self) -> bool:
@@ -48,13 +56,21 @@ class Plan:
 
     @property
     def disruptive(self) -> tuple[simulate.Effect, ...]:
-        """The effects that take a service away from its users for a while."""
-        return tuple(effect for effect in self.effects if effect.disruptive)
+        """The effects, now or later, that take a service away from its users for a while."""
+        return tuple(effect for effect in (*self.effects, *self.later) if effect.disruptive)
+
+    @property
+    def primaries(self) -> tuple[simulate.Effect, ...]:
+        """The effects, now or later, that stop, demote or restart a primary."""
+        return tuple(effect for effect in (*self.effects, *self.later) if effect.takes_primary)
 
 
 def live_cib() -> Any:
-    """The live CIB; HafailoverError when there is no cluster here."""
+    """The live CIB; HafailoverError when there is no cluster here, UsageError when it does not talk to this user."""
     result = local.run(["cibadmin", "--query"], TOOL_TIMEOUT)
+    if result.rc in _DISCONNECTED and not local.may_ask_cluster():
+        # For a stranger that looks the same as no cluster.
+        raise UsageError(local.NOT_ROOT)
     if result.rc in _DISCONNECTED:
         raise HafailoverError(
             "the cluster is not running on this node; start it (systemctl start pacemaker) or go to a member"
@@ -66,19 +82,28 @@ def live_cib() -> Any:
 
 def plan(topology: Topology, live: Any) -> Plan:
     """What would change in the element cib ``live``; RefusedError when it must not, UsageError for a bad topology."""
+    fence_check.check(topology)
     configuration = generate.configuration(topology)
     refuse_other_cluster(topology, live)
     _refuse_strange_nodes(topology, live)
     merged = merge(live, cib.tree(configuration))
-    note = validate(merged.tree, "the merged configuration")
+    return planned(live, merged.tree, merged.changes)
+
+
+def planned(live: Any, tree: Any, changes: tuple[Change, ...]) -> Plan:
+    """The plan that brings the element cib ``live`` to ``tree``; RefusedError when Pacemaker would not accept that."""
+    note = validate(tree, "the merged configuration")
     with tempfile.TemporaryDirectory(prefix="hafailover-") as scratch:
         before, after = Path(scratch, "live.xml"), Path(scratch, "new.xml")
         before.write_bytes(etree.tostring(live))
-        after.write_bytes(etree.tostring(merged.tree))
+        after.write_bytes(etree.tostring(tree))
         notes = [note] if note else []
-        notes += _verify(live, merged.tree, Path(scratch))
+        notes += _verify(live, tree, Path(scratch))
         effects = simulate.effects(before, after)
-    return Plan(live, merged.tree, merged.changes, effects, tuple(notes))
+        waiting = simulate.later_effects(live, tree, Path(scratch))
+    known = {(effect.action, effect.resource, effect.node) for effect in effects}
+    later = tuple(effect for effect in waiting if (effect.action, effect.resource, effect.node) not in known)
+    return Plan(live, tree, changes, effects, tuple(notes), later)
 
 
 def changes(topology: Topology, live: Any) -> tuple[Change, ...]:
@@ -108,17 +133,28 @@ def _refuse_strange_nodes(topology: Topology, live: Any) -> None:
 
 
 def _verify(live: Any, new: Any, scratch: Path) -> list[str]:
-    """What crm_verify says about ``new`` and did not say about ``live``: RefusedError for errors, notes for warnings."""
+    """What crm_verify says about ``new``, and RefusedError for errors that it does not find in ``live``. Its exit code is the same for
+    errors and warnings, for one and for many: a cluster that has a fault of its own would let every other one pass."""
     result = _crm_verify(new, scratch)
     if result.rc == 0:
         return []
-    complaint = "; ".join(_complaints(result.err + result.out)) or _said(result)
-    if _crm_verify(live, scratch).rc == result.rc:
-        return [f"crm_verify complains about this cluster, with the change as without it: {complaint}"]
-    # The exit code is the same for both.
-    if "Warnings found" in result.err:
-        return [f"crm_verify warns: {complaint}"]
-    raise RefusedError(f"Pacemaker would not accept the new configuration, nothing was changed: {complaint}")
+    was = _crm_verify(live, scratch)
+    said, before = _complaints(result.err + result.out), set(_complaints(was.err + was.out))
+    fresh = [line for line in dict.fromkeys(said) if line not in before]
+    errors = [line for line in fresh if line.startswith("error:")]
+    warned = "Warnings found" in result.err
+    worse = was.rc != result.rc or "Warnings found" in was.err
+    if not warned and (errors or worse):
+        complaint = "; ".join(errors or fresh or said) or _said(result)
+        raise RefusedError(f"Pacemaker would not accept the new configuration, nothing was changed: {complaint}")
+    notes = []
+    old = [line for line in dict.fromkeys(said) if line in before]
+    if old or not fresh:
+        complaint = "; ".join(old) or _said(result)
+        notes.append(f"crm_verify complains about this cluster, with the change as without it: {complaint}")
+    if fresh:
+        notes.append(f"crm_verify warns: {'; '.join(fresh)}")
+    return notes
 
 
 def _crm_verify(root: Any, scratch: Path) -> local.Result:
@@ -139,27 +175,32 @@ def _complaints(text: str) -> list[str]:
     return [line for line in words if line.startswith(("error:", "warning:"))]
 
 
-def commit(topology: Topology, agreed: Plan) -> None:
-    """Patch the cluster as ``agreed``, parameters that are reloaded first.
+def commit(topology: Topology, agreed: Plan) -> Made:
+    """Patch the cluster as ``agreed`` for ``topology``; see :func:`carry_out`."""
+    return carry_out(agreed, lambda live: plan(topology, live))
 
-    RefusedError when somebody else has changed the configuration since, so that the plan no longer holds; IncompleteError when that
-    is only seen after the parameters.
+
+def carry_out(agreed: Plan, again: Callable[[Any], Plan], finish: str = AGAIN) -> Made:
+    """Patch the cluster as ``agreed``, parameters that are reloaded first; what was made of what.
+
+    ``again`` makes the plan anew from another element cib. RefusedError when somebody else has changed the configuration since, so that
+    the plan no longer holds; UncertainError when the cluster does not answer. Whatever happens after the parameters, an interrupt too, is
+    a HalfDoneError: ``finish`` is what it tells to do.
     """
     if reloads(agreed) is None:
-        _commit(topology, agreed, lambda plan: plan.tree)
-        return
+        return _commit(again, agreed, lambda plan: plan.tree)
     # Seen with Pacemaker 2.1.5: it takes a reloaded instance for unpromoted until its next monitor, which waits for the other actions
     # on the clone. Were a replica started in the same transition, the address would be taken from the primary and given back.
     _rest()
-    _commit(topology, agreed, _parameters_first)
-    _rest()
-    left = plan(topology, live_cib())
-    if not set(left.disruptive) <= set(agreed.disruptive):
-        raise IncompleteError(
-            "parameters were changed, and the rest would now interrupt "
-            f"{'; '.join(map(str, left.disruptive))}: run hafailover apply again"
-        )
-    _commit(topology, left, lambda plan: plan.tree)
+    first = _commit(again, agreed, _parameters_first)
+    try:
+        _rest()
+        left = again(live_cib())
+        if not set(left.disruptive) <= set(agreed.disruptive):
+            raise RefusedError(f"the rest would now interrupt {'; '.join(map(str, left.disruptive))}")
+        return first.then(_commit(again, left, lambda plan: plan.tree))
+    except (HafailoverError, OSError, KeyboardInterrupt) as error:
+        raise half_done(first, error, finish) from None
 
 
 def reloads(agreed: Plan) -> Any:
@@ -192,26 +233,28 @@ def _rest() -> None:
         time.sleep(0.2)
 
 
-def _commit(topology: Topology, agreed: Plan, part: Callable[[Plan], Any]) -> None:
+def _commit(again: Callable[[Any], Plan], agreed: Plan, part: Callable[[Plan], Any]) -> Made:
     """Patch the cluster to what ``part`` makes of the plan."""
     for attempt in range(ATTEMPTS):
         # A short wait lets a burst of monitor results pass.
         time.sleep(0.05 * attempt)
         live = live_cib()
         if _canonical(live) != _canonical(agreed.live):
-            current = plan(topology, live)
+            current = again(live)
             if current.changes != agreed.changes or current.disruptive != agreed.disruptive:
                 raise RefusedError(
                     "somebody else changed the cluster's configuration at the same time, so the plan no longer holds; "
                     "nothing was changed by this command. Run it again to see what is left to do"
                 )
             agreed = current
-        result = _patch(live, part(agreed))
+        wanted = part(agreed)
+        result = _patch(live, wanted)
         if result.rc == 0:
-            return
-        if result.rc == _TIMED_OUT:
-            raise HafailoverError(
-                "the cluster did not answer the change in time, so it may or may not be in; run hafailover apply again"
+            return Made(live, wanted)
+        if result.rc in _UNANSWERED:
+            raise UncertainError(
+                f"the cluster did not answer the change ({_said(result)}), so it may or may not be in; {AGAIN}",
+                Made(live, wanted),
             )
         if result.rc != _OLD:
             raise HafailoverError(f"the cluster refused the change: cibadmin: {_said(result)}")
@@ -239,15 +282,23 @@ def _patch(live: Any, wanted: Any) -> local.Result:
         if made.rc not in (0, 1):
             raise HafailoverError(f"the patch cannot be made: crm_diff: {_said(made)}")
         patch.write_text(made.out)
-        return local.run(["cibadmin", "--patch", "--sync-call", "--xml-file", str(patch)], TOOL_TIMEOUT)
+        try:
+            return local.run(["cibadmin", "--patch", "--sync-call", "--xml-file", str(patch)], TOOL_TIMEOUT)
+        except KeyboardInterrupt:
+            # It was sent perhaps, and then it comes about without anybody who waits for it.
+            return local.Result(_UNANSWERED[0], "", "interrupted")
 
 
 def settle(topology: Topology, timeout: float, progress: Callable[[str], None]) -> list[str]:
-    """Wait until the cluster rests and everything of ``topology`` runs, at most ``timeout`` s; else what is left, in sentences.
+    """Wait until the cluster rests and everything of ``topology`` runs; see :func:`settled`."""
+    return settled(generate.configuration(topology), timeout, progress)
+
+
+def settled(wanted: Configuration, timeout: float, progress: Callable[[str], None]) -> list[str]:
+    """Wait until the cluster rests and everything of ``wanted`` runs, at most ``timeout`` s; else what is left, in sentences.
 
     ``progress`` is called with a sentence whenever that changes.
     """
-    wanted = generate.configuration(topology)
     deadline = time.monotonic() + timeout
     last: list[str] = []
     while True:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hafailover.crm.files import RenderedFile
+from hafailover.crm.schema import milliseconds
 from hafailover.crm.topology import QuorumDevice, Topology
+from hafailover.crm.topology_schema import DETECTION
 
 Block = Mapping[str, Any]
 """Keys and values of a section; None leaves a key out, a list repeats it, a mapping is a section inside."""
+
+_LEAST = 1_250  # ms; with less both daemons of the quorum device want an option, and the client is refused where the other lacks it
+_QUICK = 600  # ms
+_QUICK_TOKEN = milliseconds(DETECTION["fast"]["token"])
+_BEAT = 100  # ms; a daemon beats four times in five timeouts
 
 
 def text(topology: Topology) -> str:
@@ -76,7 +84,7 @@ def _device(device: QuorumDevice, topology: Topology) -> Block:
     return {
         "model": "net",
         "votes": device_votes(device, topology),
-        "timeout": device.timeout or _device_timeout(topology.detection.token),
+        "timeout": device.timeout or device_timeout(topology.detection.token),
         "sync_timeout": device.sync_timeout,
         "net": {
             "host": device.host,
@@ -107,14 +115,48 @@ def _keys(prefix: str, block: Block) -> Iterator[tuple[str, str]]:
             yield f"{prefix}.{key}", str(value)
 
 
-def _device_timeout(token: int) -> int:
+def device_timeout(token: int) -> int:
     """The device's timeout (ms) that keeps it from being slower than Corosync itself.
 
     The arbiter (ffsplit) does not decide while it still holds a connection of a node that went silent, and that takes it
     up to 1.2 times this timeout: with the daemon's default of 10 s the survivor of a power failure waits 12 s for its
-    vote. Corosync needs token and consensus, 2.2 times token, to know by itself. Below 1.25 s the daemon does not go.
+    vote. Corosync needs token and consensus, 2.2 times token, to know by itself.
     """
-    return min(10_000, max(1_250, token * 18 // 10))
+    return min(10_000, max(_QUICK if token <= _QUICK_TOKEN else _LEAST, token * 18 // 10))
+
+
+def node_daemon(topology: Topology) -> list[RenderedFile]:
+    """What lets a node's side of the device beat as often as the topology wants, where that is not its default."""
+    command = f"/usr/sbin/corosync-qdevice -f $COROSYNC_QDEVICE_OPTIONS -S net_heartbeat_interval_min={_BEAT}"
+    return [_drop_in("corosync-qdevice", command)] if _is_quick(topology) else []
+
+
+def device_daemon(topology: Topology) -> list[RenderedFile]:
+    """The same for the device's host. Several clusters may share it: the file is the same for each of them that needs it."""
+    command = f"/usr/bin/corosync-qnetd -f $COROSYNC_QNETD_OPTIONS -S heartbeat_interval_min={_BEAT}"
+    return [_drop_in("corosync-qnetd", command)] if _is_quick(topology) else []
+
+
+def notes(topology: Topology) -> list[str]:
+    """What has to be done by hand on the device's host."""
+    if not _is_quick(topology):
+        return []
+    host = topology.quorum.device.host if topology.quorum.device else ""
+    return [
+        f"the quorum device on {host} must have {device_daemon(topology)[0].path} (it is rendered with the nodes' files) before the nodes "
+        "have theirs, or it refuses them; then systemctl daemon-reload and systemctl restart corosync-qnetd there, and the same with "
+        "corosync-qdevice on one node after the other"
+    ]
+
+
+def _is_quick(topology: Topology) -> bool:
+    device = topology.quorum.device
+    return device is not None and (device.timeout or device_timeout(topology.detection.token)) < _LEAST
+
+
+def _drop_in(unit: str, command: str) -> RenderedFile:
+    text = f"# Written by hafailover; changes belong into the topology.\n[Service]\nExecStart=\nExecStart={command}\n"
+    return RenderedFile(f"/etc/systemd/system/{unit}.service.d/hafailover.conf", text.encode())
 
 
 def _block(name: str, content: Any, depth: int) -> list[str]:

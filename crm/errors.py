@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 DONE, FAILED, USAGE, REFUSED, INCOMPLETE = 0, 1, 2, 3, 4
+# Of a command that only looks: it would change something.
+CHANGES = 5
+# As a shell says it of whoever is ended by Ctrl-C.
+INTERRUPTED = 130
 
 
 class HafailoverError(Exception):

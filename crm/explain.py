@@ -22,7 +22,7 @@ MAY = "can be promoted"
 MAY_NOT = "cannot be promoted"
 UNKNOWN = "unknown"
 
-PUBLISHED = ("rejoin", "salvage", "final", "position")
+PUBLISHED = ("salvage", "final", "position")
 """What the database agent publishes of each node that only the explanation reads."""
 
 _RULE_FIRST = "The first primary is the server that holds all the others' data, once all of them have shown theirs."
@@ -194,7 +194,7 @@ def _facts(
         yield f"journal: {said}" + (f"; its present life is {one.incarnation}" if one.incarnation else "")
     if one.reason and one.role in UNPROMOTED_ROLES:
         yield f"its agent says: {one.reason}"
-    rejoin = rejoin_record.parse(published.get("rejoin", {}).get(one.node, ""))
+    rejoin = rejoin_record.parse(one.rejoin)
     if rejoin:
         how = RUNGS[rejoin.rung]
         came = f"is in {how}" if rejoin.rung == rejoin_record.QUARANTINE else f"came back by {how}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hafailover.crm.colour import Paint
 from hafailover.crm.explain import MAY, PRIMARY, Case, Explanation
 from hafailover.crm.explain_offline import Glimpse
-from hafailover.crm.status_text import Paint, wrapped
+from hafailover.crm.status_text import wrapped
 
 
 def render(explanations: Sequence[Explanation], node: str | None, paint: Paint) -> Iterator[str]:

@@ -30,6 +30,22 @@ class RenderedFile:
     secret: bool = False
 
 
+def user_name(number: int) -> str:
+    """A user's name; the number where this machine knows none."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def group_name(number: int) -> str:
+    """A group's name; the number where this machine knows none."""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
 @dataclass(frozen=True)
 class FileEdit:
     """A change to a file of a node that is not ours alone, such as another package's configuration.

@@ -9,6 +9,7 @@ from typing import NamedTuple, Union
 from hafailover.crm.external import mongodb_members
 from hafailover.crm.service import Port, service_types
 from hafailover.crm.topology import Topology
+from hafailover.crm.urls import is_address
 
 PATH = "/etc/hafailover/firewall.nft"
 CHAIN = "hafailover"
@@ -42,7 +43,18 @@ class Opening(NamedTuple):
 
 def openings(topology: Topology, node: str) -> list[Opening]:
     """All that ``node`` must let in: the cluster's own, then each service's, in the topology's order."""
-    return [*_corosync(topology), *_services(topology, node), *_mongodb(topology, node)]
+    return [*_corosync(topology), *_own(topology, node, node_addresses(topology))]
+
+
+def all_openings(topology: Topology) -> dict[str, list[Opening]]:
+    """What every node must let in: node → openings."""
+    addresses, cluster = node_addresses(topology), list(_corosync(topology))
+    return {node: [*cluster, *_own(topology, node, addresses)] for node in topology.nodes}
+
+
+def _own(topology: Topology, node: str, addresses: tuple[str, ...]) -> Iterator[Opening]:
+    yield from _services(topology, node, addresses)
+    yield from _mongodb(topology, node, addresses)
 
 
 def node_addresses(topology: Topology) -> tuple[str, ...]:
@@ -58,8 +70,7 @@ def _corosync(topology: Topology) -> Iterator[Opening]:
         yield Opening("corosync", port, _in_order([node.links[link] for node in topology.nodes.values()]))
 
 
-def _services(topology: Topology, node: str) -> Iterator[Opening]:
-    nodes = node_addresses(topology)
+def _services(topology: Topology, node: str, nodes: tuple[str, ...]) -> Iterator[Opening]:
     for service in topology.services.values():
         if node in service.nodes:
             for port in service_types()[service.type].ports(service, topology):
@@ -68,33 +79,28 @@ def _services(topology: Topology, node: str) -> Iterator[Opening]:
                 yield Opening(service.name, port, sources)
 
 
-def _mongodb(topology: Topology, node: str) -> Iterator[Opening]:
+def _mongodb(topology: Topology, node: str, nodes: tuple[str, ...]) -> Iterator[Opening]:
     """A member of the external MongoDB that lives on a node: its peers may be other machines, whose names say nothing here."""
     mongodb, members = topology.external.mongodb, mongodb_members(topology)
     if mongodb is None or node not in members:
         return
     mine = {node, *topology.nodes[node].links}
     numbers = {host.port for host in (*mongodb.hosts, *mongodb.arbiters) if host.name in mine}
-    outside = [host.name for host in (*mongodb.hosts, *mongodb.arbiters) if _is_address(host.name)]
+    outside = [host.name for host in (*mongodb.hosts, *mongodb.arbiters) if is_address(host.name)]
     for number in sorted(numbers):
         port = Port(str(number), "tcp", "nodes", "MongoDB's members and StackStorm")
-        yield Opening("external.mongodb", port, _in_order([*node_addresses(topology), *outside]))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        yield Opening("external.mongodb", port, _in_order([*nodes, *outside]))
 
 
 def _in_order(addresses: Sequence[str]) -> tuple[str, ...]:
     """Each address or network once, and none that lies in another one; IPv4 before IPv6, ascending."""
     parsed = {ipaddress.ip_network(address, strict=False) for address in addresses}
-    kept = [one for one in parsed if not any(one != other and _within(one, other) for other in parsed)]
-    ordered = sorted(kept, key=lambda one: (one.version, int(one.network_address)))
-    return tuple(str(one.network_address if one.num_addresses == 1 else one) for one in ordered)
+    kept: list[_Network] = []
+    # Sorted so, a network stands right before what lies in it.
+    for one in sorted(parsed, key=lambda one: (one.version, int(one.network_address), one.prefixlen)):
+        if not kept or not _within(one, kept[-1]):
+            kept.append(one)
+    return tuple(str(one.network_address if one.num_addresses == 1 else one) for one in kept)
 
 
 def _within(one: _Network, other: _Network) -> bool:

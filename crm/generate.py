@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from hafailover.crm import mod_jk, model
+from hafailover.crm import alerts_section, mod_jk, model, sbd
 from hafailover.crm.errors import UsageError
 from hafailover.crm.model import Configuration, Constraint, Primitive, Resource
 from hafailover.crm.service import Anchor, service_types
 from hafailover.crm.topology import Fence, Service, Topology, Vip
-from hafailover.crm.topology_check import FENCE_SECRETS
+from hafailover.crm.topology_fencing import FENCE_SECRETS, MAX_DELAY
 
-# A primary weighs its node down with its priority; the other side of a split waits this long before it fences it. Twice
-# the random delay below, so that the two cannot cancel each other.
-PRIORITY_FENCING_DELAY = "10s"
-MAX_FENCING_DELAY = "5s"
+# A primary weighs its node down with its priority; the other side of a split waits this long before it fences it, or twice
+# the longest delay of a fence device when that is longer, so that the two cannot cancel each other.
+PRIORITY_FENCING_DELAY = 10
 
 
 def configuration(topology: Topology) -> Configuration:
@@ -38,7 +37,8 @@ def configuration(topology: Topology) -> Configuration:
         resources=tuple(resources),
         constraints=tuple(constraints),
         rsc_defaults=(model.named_set("meta_attributes", "rsc-options", _RSC_DEFAULTS),),
-        sections=("crm_config", "nodes", "resources", "constraints", "rsc_defaults"),
+        others=((alerts_section.SECTION, alerts_section.text(topology)),),
+        sections=("crm_config", "nodes", "resources", "constraints", "rsc_defaults", alerts_section.SECTION),
     )
 
 
@@ -52,16 +52,20 @@ _RSC_DEFAULTS = {
 
 
 def _properties(topology: Topology) -> dict[str, str]:
-    fenced = topology.fencing is not None or all(node.fence for node in topology.nodes.values())
     properties = {
-        "stonith-enabled": "true" if fenced else "false",
+        "stonith-enabled": "true" if topology.fenced else "false",
         "no-quorum-policy": "stop",
         # Timers have their own wake-ups; this is the net below them.
         "cluster-recheck-interval": "5min",
     }
-    if topology.quorum.two_node and fenced:
+    delay = topology.longest_fencing_delay
+    if topology.quorum.two_node and topology.fenced:
         # Only here: with a third voter the side without quorum cannot fence, and this would only delay every failover.
-        properties["priority-fencing-delay"] = PRIORITY_FENCING_DELAY
+        priority = max(PRIORITY_FENCING_DELAY, 2 * delay)
+        properties["priority-fencing-delay"] = f"{priority}s"
+        delay += priority
+    if topology.sbd:
+        properties.update(sbd.properties(topology.sbd, delay))
     return properties
 
 
@@ -88,7 +92,7 @@ def _fence_device(name: str, fence: Fence, targets: tuple[str, ...], race: bool)
     if race and "pcmk_delay_max" not in params and "pcmk_delay_base" not in params:
         # Both sides of a split fence at once; chance makes one of them first. (The primary's side is preferred by
         # priority-fencing-delay; this is for the time when there is no primary.)
-        params["pcmk_delay_max"] = MAX_FENCING_DELAY
+        params["pcmk_delay_max"] = MAX_DELAY
     return model.primitive(
         name, ("stonith", "", fence.agent), params, (model.operation(name, "monitor", "60s", timeout="60s"),)
     )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import stat
 from pathlib import Path
 
@@ -23,7 +21,7 @@ def current(target: Path, file: RenderedFile, own: bool) -> bool:
         status = target.lstat()
         if not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != file.mode:
             return False
-        if own and (_user(status.st_uid), _group(status.st_gid)) != (file.owner, file.group):
+        if own and (files.user_name(status.st_uid), files.group_name(status.st_gid)) != (file.owner, file.group):
             return False
         return target.read_bytes() == file.content
     except FileNotFoundError:
@@ -74,17 +72,3 @@ def keep_first(target: Path, root: Path = Path("/")) -> Path | None:
     status = source.stat()
     files.write(copy, source.read_bytes(), stat.S_IMODE(status.st_mode), str(status.st_uid), str(status.st_gid))
     return copy
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)

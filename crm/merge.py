@@ -7,43 +7,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from hafailover.crm import applied
+from hafailover.crm import alerts_section, applied
 from hafailover.crm.applied import KINDS, Record
+from hafailover.crm.change import WORDS, Change, agent, constrained, described, differing, sentence, shown
 from hafailover.crm.errors import RefusedError
 from lxml import etree
 
 _RESOURCES = ("primitive", "group", "clone")
 _SET_TAGS = {"crm_config": "cluster_property_set", "rsc_defaults": "meta_attributes", "op_defaults": "meta_attributes"}
-_WORDS = {
-    "crm_config": "cluster property",
-    "rsc_defaults": "resource default",
-    "op_defaults": "operation default",
-    "instance_attributes": "parameter",
-    "meta_attributes": "meta attribute",
-    "utilization": "utilization",
-    "rsc_location": "location",
-    "rsc_colocation": "colocation",
-    "rsc_order": "order",
-}
-
-
-@dataclass(frozen=True)
-class Change:
-    """One difference in the operator's words: ``action`` is add, change or remove."""
-
-    action: str
-    what: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.what}" + (f": {self.detail}" if self.detail else "")
-
-    def as_dict(self) -> dict[str, str]:
-        """For JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -82,11 +56,14 @@ class _Merge:
             previous = self._resource(resource, previous)
         self._drop_resources()
         self._constraints()
+        before, after = self._before.alerts, self._after.alerts
+        for told in alerts_section.merge(self._live, self._wanted, before, before - after):
+            self._say(*told)
         self._record()
         return Merged(self._tree, tuple(self._changes))
 
-    def _say(self, action: str, what: str, detail: str = "") -> None:
-        self._changes.append(Change(action, what, detail))
+    def _say(self, action: str, what: str, detail: str = "", resource: str = "") -> None:
+        self._changes.append(Change(action, what, detail, resource))
 
     def _section(self, name: str) -> Any:
         found = self._live.find(name)
@@ -113,18 +90,18 @@ class _Merge:
                     target = etree.SubElement(section, _SET_TAGS[name], id=own_id)
                     sets.append(target)
                 target.append(copy.deepcopy(pair))
-                self._say("add", f"{_WORDS[name]} {key}", pair.get("value"))
+                self._say("add", f"{WORDS[name]} {key}", shown(key, pair.get("value")))
             else:
-                self._set_value(found, pair.get("value"), f"{_WORDS[name]} {key}")
+                self._set_value(found, pair.get("value"), f"{WORDS[name]} {key}")
         for key in sorted(given_up):
             found = _find_pair(sets, key)
             if found is not None:
                 found.getparent().remove(found)
-                self._say("remove", f"{_WORDS[name]} {key}", f"was {found.get('value')}")
+                self._say("remove", f"{WORDS[name]} {key}", f"was {shown(key, found.get('value'))}")
 
-    def _set_value(self, pair: Any, value: str, what: str) -> None:
+    def _set_value(self, pair: Any, value: str, what: str, resource: str = "") -> None:
         if pair.get("value") != value:
-            self._say("change", what, f"{pair.get('value')} → {value}")
+            self._say("change", what, differing(pair.get("name"), pair.get("value"), value), resource)
             pair.set("value", value)
 
     # Resources.
@@ -138,16 +115,13 @@ class _Merge:
             raise RefusedError(
                 f"the cluster has a {live.tag} named {name} where the topology makes a {wanted.tag}; rename one of them"
             )
-        elif _agent(live) != _agent(wanted):
+        elif agent(live) != agent(wanted):
             if name not in self._before.resources:
                 raise RefusedError(
-                    f"the cluster has a resource {name} ({_agent(live)}) that hafailover did not make, and the topology "
-                    f"wants {_agent(wanted)} under that name; rename one of them"
+                    f"the cluster has a resource {name} ({agent(live)}) that hafailover did not make, and the topology "
+                    f"wants {agent(wanted)} under that name; rename one of them"
                 )
-            replacement = copy.deepcopy(wanted)
-            live.getparent().replace(live, replacement)
-            self._say("change", f"resource {name}", f"{_agent(live)} → {_agent(wanted)}")
-            live = self._resources[name] = replacement
+            self._swap_agent(live, wanted)
         else:
             self._settings(live, wanted)
             for member in wanted.iterchildren(*_RESOURCES):
@@ -155,6 +129,31 @@ class _Merge:
             if live.tag == "group":
                 self._sort_group(live, [member.get("id") for member in wanted.iterchildren("primitive")])
         return live
+
+    def _swap_agent(self, live: Any, wanted: Any) -> None:
+        """Give ``live`` the agent of ``wanted``, with its parameters and operations; what an operator has set about the resource itself
+        (target-role, is-managed, utilization) stays, what he has told the old agent is removed, and that is said."""
+        name = live.get("id")
+        self._say("change", f"resource {name}", f"{agent(live)} → {agent(wanted)}", name)
+        ours = self._before.resources.get(name, set())
+        for pair in live.iterfind("instance_attributes/nvpair"):
+            if f"p:{pair.get('name')}" not in ours:
+                was = shown(pair.get("name"), pair.get("value"))
+                self._say("remove", f"parameter {pair.get('name')} of {name}", f"was {was}, for the old agent", name)
+        for op in live.iterfind("operations/op"):
+            if f"op:{op.get('id')}" not in ours:
+                self._say("remove", f"operation {op.get('id')} of {name}", "it was the old agent's", name)
+        for key in ("class", "provider", "type"):
+            live.attrib.pop(key, None)
+            if wanted.get(key) is not None:
+                live.set(key, wanted.get(key))
+        for old in [child for child in live if child.tag in ("instance_attributes", "operations")]:
+            live.remove(old)
+        for place, new in enumerate(wanted.iterfind("instance_attributes")):
+            live.insert(place, copy.deepcopy(new))
+        for new in wanted.iterfind("operations"):
+            live.append(copy.deepcopy(new))
+        self._settings(live, wanted)
 
     def _add_resource(self, wanted: Any, previous: Any) -> Any:
         new = copy.deepcopy(wanted)
@@ -178,7 +177,7 @@ class _Merge:
             parent.append(new)
         for element in new.iter(*_RESOURCES):
             self._resources[element.get("id")] = element
-        self._say("add", _described(new), _values(new))
+        self._say("add", described(new), _values(new), new.get("id"))
         return new
 
     def _member(self, live: Any, member: Any) -> None:
@@ -204,7 +203,7 @@ class _Merge:
             live.remove(child)
         for place, name in zip(places, wanted):
             live.insert(place, self._resources[name])
-        self._say("change", f"order of the group {live.get('id')}", " ".join(wanted))
+        self._say("change", f"order of the group {live.get('id')}", " ".join(wanted), live.get("id"))
 
     def _settings(self, live: Any, wanted: Any) -> None:
         name = live.get("id")
@@ -216,9 +215,9 @@ class _Merge:
             sets = list(live.iterfind(kind))
             for key, pair in pairs.items():
                 found = _find_pair(sets, key)
-                what = f"{_WORDS[kind]} {key} of {name}"
+                what = f"{WORDS[kind]} {key} of {name}"
                 if found is not None:
-                    self._set_value(found, pair.get("value"), what)
+                    self._set_value(found, pair.get("value"), what, name)
                     continue
                 target = next((one for one in sets if _plain(one)), None)
                 if target is None:
@@ -227,12 +226,13 @@ class _Merge:
                     live.insert(len(sets), target)
                     sets.append(target)
                 target.append(copy.deepcopy(pair))
-                self._say("add", what, pair.get("value"))
+                self._say("add", what, shown(key, pair.get("value")), name)
             for key in sorted(given_up):
                 found = _find_pair(sets, key)
                 if found is not None:
                     found.getparent().remove(found)
-                    self._say("remove", f"{_WORDS[kind]} {key} of {name}", f"was {found.get('value')}")
+                    was = shown(key, found.get("value"))
+                    self._say("remove", f"{WORDS[kind]} {key} of {name}", f"was {was}", name)
             for emptied in sets:
                 if len(emptied) == 0 and not pairs:
                     live.remove(emptied)
@@ -253,16 +253,16 @@ class _Merge:
                 if target is None:
                     target = etree.SubElement(live, "operations")
                 target.append(copy.deepcopy(op))
-                self._say("add", what)
+                self._say("add", what, resource=name)
                 continue
             for key, value in op.attrib.items():
                 if found.get(key) != value:
-                    self._say("change", what, f"{key} {found.get(key) or 'unset'} → {value}")
+                    self._say("change", what, f"{key} {found.get(key) or 'unset'} → {value}", name)
                     found.set(key, value)
         for op_id in sorted(before - set(ops)):
             if op_id in there:
                 there[op_id].getparent().remove(there[op_id])
-                self._say("remove", f"operation {op_id} of {name}")
+                self._say("remove", f"operation {op_id} of {name}", resource=name)
 
     def _drop_resources(self) -> None:
         gone = set(self._before.resources) - set(self._after.resources)
@@ -281,7 +281,7 @@ class _Merge:
             if parent is not None:
                 parent.remove(element)
             if parent is None or parent.get("id") not in gone:
-                self._say("remove", _described(element))
+                self._say("remove", described(element), resource=element.get("id"))
         self._refuse_dangling({element.get("id") for element in elements})
 
     def _refuse_dangling(self, gone: set[str]) -> None:
@@ -289,13 +289,13 @@ class _Merge:
             return
         section = self._section("constraints")
         for constraint in list(section):
-            names = _referenced(constraint) & gone
+            names = constrained(constraint) & gone
             if not names or constraint.get("id") in self._before.constraints:
                 continue
             if (constraint.get("id") or "").startswith("cli-"):
                 # A ban or preference somebody set by hand has no meaning without its resource.
                 section.remove(constraint)
-                self._say("remove", f"{_WORDS.get(constraint.tag, constraint.tag)} {constraint.get('id')}")
+                self._say("remove", f"{WORDS.get(constraint.tag, constraint.tag)} {constraint.get('id')}")
             else:
                 raise RefusedError(
                     f"constraint {constraint.get('id')}, which hafailover did not make, refers to "
@@ -308,18 +308,18 @@ class _Merge:
         there = {constraint.get("id"): constraint for constraint in section if isinstance(constraint.tag, str)}
         for constraint in self._wanted.find("constraints"):
             name = constraint.get("id")
-            what = f"{_WORDS[constraint.tag]} {name}"
+            what = f"{WORDS[constraint.tag]} {name}"
             found = there.get(name)
             if found is None:
                 section.append(copy.deepcopy(constraint))
-                self._say("add", what, _sentence(constraint))
+                self._say("add", what, sentence(constraint))
             elif not _same(found, constraint):
                 section.replace(found, copy.deepcopy(constraint))
-                self._say("change", what, f"{_sentence(found)} → {_sentence(constraint)}")
+                self._say("change", what, f"{sentence(found)} → {sentence(constraint)}")
         for name in sorted(self._before.constraints - self._after.constraints):
             if name in there:
                 section.remove(there[name])
-                self._say("remove", f"{_WORDS.get(there[name].tag, there[name].tag)} {name}")
+                self._say("remove", f"{WORDS.get(there[name].tag, there[name].tag)} {name}")
 
     def _record(self) -> None:
         section = self._section("crm_config")
@@ -345,35 +345,12 @@ def _find_pair(sets: Iterable[Any], name: str) -> Any:
     return None
 
 
-def _agent(resource: Any) -> str:
-    return ":".join(resource.get(key) for key in ("class", "provider", "type") if resource.get(key))
-
-
-def _described(resource: Any) -> str:
-    inner = resource if resource.tag == "primitive" else resource.find(".//primitive")
-    agent = f" ({_agent(inner)})" if inner is not None else ""
-    kind = "resource" if resource.tag == "primitive" else resource.tag
-    return f"{kind} {resource.get('id')}{agent}"
-
-
 def _values(resource: Any) -> str:
     pairs = resource.iterfind(".//instance_attributes/nvpair")
-    return " ".join(f"{pair.get('name')}={pair.get('value')}" for pair in pairs)
-
-
-def _sentence(constraint: Any) -> str:
-    return " ".join(f"{key}={value}" for key, value in constraint.attrib.items() if key != "id")
+    return " ".join(f"{pair.get('name')}={shown(pair.get('name'), pair.get('value'))}" for pair in pairs)
 
 
 def _same(one: Any, other: Any) -> bool:
     if one.tag != other.tag or dict(one.attrib) != dict(other.attrib) or len(one) != len(other):
         return False
     return all(_same(left, right) for left, right in zip(one, other))
-
-
-def _referenced(constraint: Any) -> set[str]:
-    if not isinstance(constraint.tag, str):
-        return set()
-    names = {constraint.get(key) for key in ("rsc", "with-rsc", "first", "then")}
-    names |= {reference.get("id") for reference in constraint.iter("resource_ref")}
-    return {name for name in names if name}

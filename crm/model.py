@@ -6,9 +6,12 @@ the model has no type for is kept as text (Verbatim). So reading and writing los
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Union
+
+_TAG = re.compile(r"<([^\s<>/!?]+)")
 
 Attributes = tuple[tuple[str, str], ...]
 """XML attributes that have no field of their own, in document order."""
@@ -16,9 +19,15 @@ Attributes = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Verbatim:
-    """An element (or comment) the model has no type for, as XML text."""
+    """What the model has no type for, as XML text: an element, a comment, a processing instruction, or stray text (escaped)."""
 
     xml: str
+
+    @property
+    def tag(self) -> str:
+        """The element's tag; "" for a comment, an instruction or text."""
+        found = _TAG.match(self.xml)
+        return found.group(1) if found else ""
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,29 @@ class AttributeSet:
 
     @property
     def conditional(self) -> bool:
-        """Whether a rule or reference decides about the set, so that its values hold only sometimes."""
-        return any(isinstance(child, Verbatim) for child in self.children) or bool(self.attributes)
+        """Whether a rule decides when its values hold, or they are another set's (id-ref)."""
+        ruled = any(isinstance(child, Verbatim) and child.tag == "rule" for child in self.children)
+        return ruled or any(key == "id-ref" for key, _ in self.attributes)
+
+    @property
+    def score(self) -> int:
+        """Of several sets with a value the one with the highest score decides; 0 when not given or not understood."""
+        return _score(dict(self.attributes).get("score", "0"))
+
+
+def _score(text: str) -> int:
+    sign, digits = (-1, text[1:]) if text[:1] == "-" else (1, text[text[:1] == "+" :])
+    if digits.upper() == "INFINITY":
+        return sign * 1000000
+    # Longer ones are infinite, too; a number of a million digits would take hours.
+    return sign * min(int(digits[:9]), 1000000) if digits.isascii() and digits.isdigit() else 0
+
+
+def _deciding(sets: Iterable[AttributeSet], name: str) -> str | None:
+    """The value of ``name`` that holds among ``sets``: the highest score's, of equal ones the last's, as in Pacemaker 2.1.5."""
+    ranked = sorted((found for found in reversed(tuple(sets)) if not found.conditional), key=lambda found: -found.score)
+    values = (found.get(name) for found in ranked)
+    return next((value for value in values if value is not None), None)
 
 
 @dataclass(frozen=True)
@@ -88,9 +118,7 @@ class _WithSets:
         return (child for child in self.children if isinstance(child, AttributeSet) and child.kind == kind)
 
     def _get(self, kind: str, name: str) -> str | None:
-        # The first set without a rule wins, as Pacemaker does for equal scores.
-        values = (found.get(name) for found in self.sets(kind) if not found.conditional)
-        return next((value for value in values if value is not None), None)
+        return _deciding(self.sets(kind), name)
 
     def meta(self, name: str) -> str | None:
         """Meta attribute ``name`` set here (not inherited), or None."""
@@ -191,13 +219,30 @@ Resource = Union[Primitive, Group, Clone]
 SECTIONS = ("crm_config", "nodes", "resources", "constraints")
 """The sections every CIB has."""
 
+# The oldest schema that knows the roles Promoted and Unpromoted (Pacemaker 2.1.0), so that no newer cluster refuses it.
+VALIDATE_WITH = "pacemaker-3.7"
+NEW: Attributes = (("validate-with", VALIDATE_WITH), ("epoch", "0"), ("num_updates", "0"), ("admin_epoch", "0"))
+"""The attributes of a CIB that nobody has had yet."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What stands around the configuration, comments mostly: before and after the element cib, and in it on either side."""
+
+    before: tuple[Verbatim, ...] = ()
+    head: tuple[Verbatim, ...] = ()
+    tail: tuple[Verbatim, ...] = ()
+    after: tuple[Verbatim, ...] = ()
+
 
 @dataclass(frozen=True)
 class Configuration:
     """A whole configuration.
 
     ``sections`` names the sections in order, because a section may be absent, present and empty, or unknown here;
-    those without a field are in ``others`` as (name, XML text).
+    those without a field are in ``others`` as (name, XML text), in the same order, and so are a second section of a name that has a
+    field (Pacemaker knows only the first) and what is no element ("#1", …). ``section_attributes`` has those of sections with a
+    field, ``namespaces`` the prefixes that the element cib declares.
     """
 
     properties: tuple[AttributeSet | Verbatim, ...] = ()
@@ -208,8 +253,11 @@ class Configuration:
     op_defaults: tuple[AttributeSet | Verbatim, ...] = ()
     others: tuple[tuple[str, str], ...] = ()
     sections: tuple[str, ...] = SECTIONS
-    cib_attributes: Attributes = ()
+    cib_attributes: Attributes = NEW
     attributes: Attributes = ()
+    section_attributes: tuple[tuple[str, Attributes], ...] = ()
+    surroundings: Surroundings = Surroundings()
+    namespaces: Attributes = ()
 
     def primitives(self) -> Iterator[Primitive]:
         """Every resource, also inside groups and clones."""
@@ -218,10 +266,11 @@ class Configuration:
 
     def property(self, name: str) -> str | None:
         """Value of a cluster property, or None when it is left at its default."""
-        for found in self.properties:
-            if isinstance(found, AttributeSet) and not found.conditional and found.get(name) is not None:
-                return found.get(name)
-        return None
+        sets = [found for found in self.properties if isinstance(found, AttributeSet)]
+        # Pacemaker asks the set of this name first, whatever its score.
+        sets.sort(key=lambda found: found.id != "cib-bootstrap-options")
+        first = _deciding(sets[:1], name) if sets and sets[0].id == "cib-bootstrap-options" else None
+        return first if first is not None else _deciding(sets, name)
 
 
 def _primitives(element: object) -> Iterator[Primitive]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from hafailover.agents.mariadb import outside, sessions, sql
 from hafailover.agents.mariadb.sql import SqlError
 from hafailover.agents.ocf import OcfError
-from hafailover.crm.status import Problem, Status
+from hafailover.crm.status import Problem
 
 _SOCKET = "/run/mysqld/mysqld.sock"
-_TIMEOUT = 2.0  # seconds for each answer of this node's server
+_TIMEOUT = 1.0  # seconds for each answer of this node's server
 _SHOWN = 5
 
 
-def hints(status: Status) -> tuple[Problem, ...]:
-    """One note for each database that runs on this node and has such accounts besides root; none for who may not ask its server."""
+def hints(services: Sequence[str]) -> tuple[Problem, ...]:
+    """One note for each database of ``services`` that runs on this node and has such accounts besides root.
+
+    None for who may not ask its server.
+    """
     if os.geteuid() != 0:
         return ()
-    found = ((service.name, _accounts(service.name)) for service in status.services)
+    found = ((name, _accounts(name)) for name in services)
     return tuple(_note(name, accounts) for name, accounts in found if accounts)
 
 

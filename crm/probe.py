@@ -15,7 +15,7 @@ from typing import Any
 
 from hafailover.agents.mariadb.replication import Login
 
-INTERVAL = 0.01  # seconds from one answer to the next question
+INTERVAL = 0.02  # seconds from one answer to the next question
 _FIRST = 2.0  # seconds for the first connection, from which the others' limits follow
 _CONNECT = (0.03, 1.0)  # shortest and longest time for a connection, seconds
 _ANSWER = (0.1, 1.0)  # the same for an answer

@@ -19,7 +19,6 @@ MONITOR = "hafailover"
 """The health check's account, and the virtual host of its queues."""
 
 DEFAULT_VERSION = "3.10"
-_VERSION = re.compile(r"\d+(\.\d+){0,2}")
 _THREE = 3
 _REPLICATED_NAMES = r"^(?!amq\.).*"
 _KEY = re.compile(r"[a-z_0-9]+(\.[A-Za-z_0-9$:-]+)*")
@@ -54,9 +53,6 @@ def queues(service: Service) -> str:
 
 def problems(service: Service) -> Iterator[Problem]:
     """What the schema cannot say about a rabbitmq service."""
-    if not _VERSION.fullmatch(version_text(service)):
-        yield Problem(("version",), f"{version_text(service)!r} is not a version; write it in quotes, such as '3.10'")
-        return
     if version(service) < (3, 9):
         yield Problem(("version",), f"{version_text(service)} is not supported; 3.9 and newer are")
     count = len(service.nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from hafailover.agents.mariadb.replication import Login
 from hafailover.crm.errors import DONE, FAILED, INCOMPLETE, REFUSED, HafailoverError, RefusedError
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 from hafailover.crm.status import Service
+from hafailover.crm.status_facts import gather
+from hafailover.crm.status_read import read
 
 if TYPE_CHECKING:
     from hafailover.crm.pacemaker import Run
@@ -28,7 +31,11 @@ _RUNGS = {
     "none": "nothing",
 }
 UNKNOWN = "unknown"  # it was begun, and the node does not say any more how far it is
-EXIT = {notes.DONE: DONE, notes.FAILED: FAILED, notes.REFUSED: REFUSED, notes.INCOMPLETE: INCOMPLETE, UNKNOWN: FAILED}
+INTERRUPTED = "interrupted"  # nobody watches any more; it goes on
+EXIT = {
+    notes.DONE: DONE, notes.FAILED: FAILED, notes.REFUSED: REFUSED, notes.INCOMPLETE: INCOMPLETE,
+    UNKNOWN: FAILED, INTERRUPTED: 130,
+}  # fmt: skip
 
 
 class Node:
@@ -74,25 +81,46 @@ class Node:
                     raise HafailoverError(f"{self.name} cannot be asked any more: {error}") from None
                 time.sleep(1)
 
-    def clone_at_start(self, run: Run) -> None:
-        """For an instance whose server does not start: have Pacemaker start it again, and it will be cloned instead."""
-        pacemaker = Pacemaker(run)
+    def clone_at_start(self, run: Run) -> bool:
+        """Have Pacemaker start an instance again whose server does not start, to be cloned instead; whether that has begun.
+
+        False when its server has started after all: then it can be asked as any other.
+        """
+        pacemaker, wanted = Pacemaker(run), f"hafailover-{self.service.name}-{WANTED}"
         try:
-            pacemaker.publish_for(self.name, f"hafailover-{self.service.name}-{WANTED}", "yes")
+            pacemaker.publish_for(self.name, wanted, "yes")
             pacemaker.clean_up(self.service.name, self.name)
         except PacemakerError as error:
             raise HafailoverError(str(error)) from None
         end = time.monotonic() + _APPEAR
         while time.monotonic() < end:
+            # Asked before the worker: one that has begun in between is found by the answer of the second.
+            started = self._started(run)
             try:
                 with self.call() as peer:
                     peer.say({"v": link.VERSION, "do": "plan", "clone": True})
                     if peer.hear()["under_way"]:
-                        return
+                        return True
             except (LinkError, PeerRefused):
                 pass  # it is just being started, or being cleaned up after a start that failed
+            else:
+                if started:
+                    # Pacemaker was starting it when it was asked, too late for that start to see it. Left there, the permission would
+                    # be for a failure some day.
+                    with contextlib.suppress(PacemakerError):
+                        pacemaker.publish_for(self.name, wanted, "no")
+                    return False
             time.sleep(1)
         raise HafailoverError(f"{self.name} was not cloned within {_APPEAR:.0f} s: see hafailover status")
+
+    def _started(self, run: Run) -> bool:
+        """Whether Pacemaker has the instance as started, and does nothing with it now."""
+        try:
+            services = read(gather(run)).services
+        except HafailoverError:
+            return False
+        found = next((one.instance(self.name) for one in services if one.name == self.service.name), None)
+        return found is not None and found.role == "Unpromoted" and not found.pending
 
 
 def lines(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -109,16 +137,14 @@ def lines(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "kept", f"{path} (--discard-old removes it)"
 
 
-def progress_line(told: dict[str, Any]) -> str:
-    """One line of progress."""
-    text = str(told.get("text", ""))
+def pace(told: dict[str, Any]) -> str:
+    """How fast a clone goes and how long it will take, of what the node tells; "" where nothing is copied."""
     total = told.get("total", 0)
     if not total:
-        return text
+        return ""
     done, rate = told["done"], told["rate"]
-    percent = min(100, 100 * done // total)
     left = f", {duration((total - done) / rate)} left" if done > _TELLING and rate and done < total else ""
-    return f"{text}: {percent} %, {mib(rate)}/s{left}"
+    return f"{mib(rate)}/s{left}"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
-from hafailover.crm import corosync, files, firewall, mod_jk, mongod_conf, st2_conf
+from hafailover.crm import (
+    alerting,
+    corosync,
+    files,
+    firewall,
+    mod_jk,
+    mongod_conf,
+    promotion_hooks,
+    sbd,
+    st2_conf,
+)
 from hafailover.crm.edits import directives_off, hosts_set, ini_set, is_marked, yaml_set
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
@@ -30,16 +40,19 @@ ETC_HOSTS = "/etc/hosts"
 AUTHKEY_PATH = "/etc/corosync/authkey"
 
 
-def render(topology: Topology, node: str) -> list[RenderedFile]:
+def render(topology: Topology, node: str, read: ReadSecret | None = None) -> list[RenderedFile]:
     """Every file of ``node`` in order of path; UsageError when there is no such node or a secret cannot be read.
 
-    The quorum device's host, which is no node, has its firewall's fragment alone.
+    ``read`` reads the secrets in place of the topology's own.
+
+    The quorum device's host, which is no node, has its firewall's fragment, and what its daemon needs.
     """
     if node == device_host(topology):
-        return [RenderedFile(firewall.device_path(topology), firewall.device_fragment(topology).encode())]
+        fragment = RenderedFile(firewall.device_path(topology), firewall.device_fragment(topology).encode())
+        return [fragment, *corosync.device_daemon(topology)]
     if node not in topology.nodes:
         raise UsageError(f"{topology.file}: {unknown('node', node, topology.nodes)}")
-    read = _reader(topology)
+    read = read or _reader(topology)
     found = [
         RenderedFile("/etc/corosync/corosync.conf", corosync.text(topology).encode()),
         RenderedFile(HOSTS_PATH, _hosts(topology).encode()),
@@ -51,7 +64,11 @@ def render(topology: Topology, node: str) -> list[RenderedFile]:
     for device, parameter, reference in _fence_secrets(topology):
         script = f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(read(reference).decode())}\n"
         found.append(RenderedFile(secret_script(device, parameter), script.encode(), 0o700, secret=True))
+    found += corosync.node_daemon(topology)
+    found += sbd.files(topology)
     found += _external(topology, read)
+    found += alerting.files(topology, node, read)
+    found += promotion_hooks.files(topology)
     for service in topology.services.values():
         found += service_types()[service.type].files(service, topology, node, read)
     return sorted(found, key=lambda file: file.path)
@@ -98,11 +115,15 @@ def _undoing(path: str, edit: Callable[[bytes], bytes]) -> FileEdit:
 
 def notes(topology: Topology) -> list[str]:
     """What a person should know, of the services that were chosen and of files that are not ours, though it stops nothing."""
-    return [*service_notes(topology), *st2_conf.notes(topology), *tomcat.notes(topology)]
+    return [*corosync.notes(topology), *service_notes(topology), *st2_conf.notes(topology), *tomcat.notes(topology)]
 
 
 def service_notes(topology: Topology) -> list[str]:
-    """What is allowed and has a price."""
+    """What is allowed and has a price, of fencing and of services."""
+    return [*sbd.notes(topology), *_of_services(topology)]
+
+
+def _of_services(topology: Topology) -> list[str]:
     return [note for one in topology.services.values() for note in service_types()[one.type].notes(one, topology)]
 
 
@@ -128,6 +149,7 @@ def secret_references(topology: Topology) -> Iterator[tuple[Path_, str]]:
         for path, reference in service_types()[service.type].secrets(service):
             yield ("services", service.name, *path), reference
     yield from topology.external.secrets()
+    yield from alerting.secrets(topology)
 
 
 def create_secrets(topology: Topology) -> list[Path]:
@@ -140,12 +162,15 @@ def create_secrets(topology: Topology) -> list[Path]:
 
 def _ours_alone(place: Path_) -> bool:
     """Whether only the cluster has to know the secret at this place of the topology."""
-    return not {"fence", "deep_check"} & set(place) and place[0] not in ("fencing", "external")
+    return not {"fence", "deep_check"} & set(place) and place[0] not in ("fencing", "external", "alerts")
 
 
 def create_outside_secrets(topology: Topology) -> list[Path]:
     """Make the missing secrets that others give, for a throw-away cluster whose services are made afterwards."""
-    return _create(topology, lambda place: place[0] == "external" or "deep_check" in place)
+    # Not an address: what is random leads nowhere.
+    return _create(
+        topology, lambda place: (place[0] in ("external", "alerts") and place[-1] != "url") or "deep_check" in place
+    )
 
 
 def _create(topology: Topology, wanted: Callable[[Path_], bool]) -> list[Path]:

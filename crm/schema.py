@@ -8,30 +8,38 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jsonschema
-from hafailover.crm.yamldoc import Path_
+from hafailover.crm.pointing import may_be_secret
+from hafailover.crm.yamldoc import Path_, without_secret
 
 Schema = dict[str, Any]
 
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)")
+_PREFIX = re.compile(r"0|[1-9][0-9]{0,2}")  # no netmask, and no zero ahead, which some programs take for octal
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
-_SECRET = re.compile(r"file:(?!/)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*|file:/[A-Za-z0-9_./-]+")
-# A URL may hold a password where none belongs.
-_ACCOUNT = re.compile(r"://.*@")
+SECRET = re.compile(r"file:(?!/)[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*|file:/[A-Za-z0-9_./-]+")
 MAX_SHOWN = 60
+# A file may hold a hundred thousand mistakes; nobody reads so many, and each costs time.
+MAX_PROBLEMS = 200
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a topology: at which path, and the sentence for a person."""
+    """One thing wrong with a topology: at which path, and the sentence for a person.
+
+    ``at_key``: it is the key that is wrong, not its value. ``secret``: the value may be a secret and is not shown.
+    """
 
     path: Path_
     message: str
+    at_key: bool = False
+    secret: bool = False
 
 
 PLAIN: Schema = {
@@ -135,6 +143,11 @@ def milliseconds(value: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def is_duration(value: str) -> bool:
+    """Whether it is a time with its unit."""
+    return _DURATION.fullmatch(value) is not None
+
+
 def seconds(value: str) -> str:
     """The shortest exact form that Pacemaker reads: ``"2s"``, ``"500ms"``."""
     count = milliseconds(value)
@@ -157,7 +170,7 @@ def _is_interface(value: str) -> bool:
     except ValueError:
         return False
     # A netmask such as /255.255.255.0 parses, but the prefix is what agents are given.
-    return value.rpartition("/")[2].isdigit() and _is_address(str(parsed.ip))
+    return _PREFIX.fullmatch(value.rpartition("/")[2]) is not None and _is_address(str(parsed.ip))
 
 
 def is_network(value: str) -> bool:
@@ -166,7 +179,7 @@ def is_network(value: str) -> bool:
         ipaddress.ip_network(value)
     except ValueError:
         return False
-    return True
+    return "/" not in value or _PREFIX.fullmatch(value.rpartition("/")[2]) is not None
 
 
 def _is_path(value: str) -> bool:
@@ -175,11 +188,11 @@ def _is_path(value: str) -> bool:
 
 _FORMATS = jsonschema.FormatChecker(formats=())
 for _name, _check in {
-    "duration": lambda value: _DURATION.fullmatch(value) is not None,
+    "duration": is_duration,
     "address": _is_address,
     "interface": _is_interface,
     "network": is_network,
-    "secret": lambda value: _SECRET.fullmatch(value) is not None and ".." not in value,
+    "secret": lambda value: SECRET.fullmatch(value) is not None and ".." not in value,
     "path": _is_path,
 }.items():
     # Formats describe texts; a value of another type has its own error already.
@@ -193,11 +206,21 @@ def _pattern(validator: Any, pattern: str, instance: Any, schema: Schema) -> Ite
         yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_Validator = jsonschema.validators.extend(jsonschema.Draft7Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+def _unique(validator: Any, unique: bool, instance: Any, schema: Schema) -> Iterator[jsonschema.ValidationError]:
+    """The library compares each item with each other when they cannot be sorted; a long list would take hours."""
+    if unique and validator.is_type(instance, "array"):
+        seen = {json.dumps(item, sort_keys=True) for item in instance}
+        if len(seen) < len(instance):
+            yield jsonschema.ValidationError("has non-unique elements")
 
 
-def problems(data: Any, schema: Schema, base: Path_ = ()) -> list[Problem]:
-    """Everything in ``data`` that ``schema`` forbids; paths begin with ``base``."""
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft7Validator, {"pattern": _pattern, "uniqueItems": _unique}
+)
+
+
+def problems(data: Any, schema: Schema, base: Path_ = (), most: int = MAX_PROBLEMS) -> list[Problem]:
+    """What ``schema`` forbids in ``data``, the first ``most`` of it; paths begin with ``base``."""
     found: list[Problem] = []
     validator = _Validator(schema, format_checker=_FORMATS)
     seen: set[Path_] = set()
@@ -208,6 +231,8 @@ def problems(data: Any, schema: Schema, base: Path_ = ()) -> list[Problem]:
             if problem.path not in seen:
                 seen.add(problem.path)
                 found.append(problem)
+            if len(found) >= most:
+                return _without_echo(found)
     return _without_echo(found)
 
 
@@ -221,42 +246,82 @@ def _without_echo(found: list[Problem]) -> list[Problem]:
     return [problem for problem in found if problem.path not in meant or not problem.message.startswith("is missing")]
 
 
-def _explain(error: Any, here: Path_) -> list[Problem]:
+def _explain(error: Any, here: Path_) -> Iterator[Problem]:
     schema: Mapping[str, Any] = error.schema
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", ()))
-        return [Problem((*here, key), unknown("key", key, known)) for key in error.instance if key not in known]
-    if error.validator == "required":
+        for key in error.instance:
+            if key not in known:
+                # Its value is not shown: a misspelt password is an unknown key, too.
+                yield Problem((*here, key), unknown("key", without_secret(key), known), at_key=True, secret=True)
+    elif error.validator == "required":
         missing = next(
             key for key in error.validator_value if key not in error.instance and f"'{key}'" in error.message
         )
         about = schema.get("properties", {}).get(missing, {}).get("description", "")
-        return [Problem((*here, missing), f"is missing{': ' + about if about else ''}")]
-    if error.validator == "enum":
-        return [Problem(here, unknown("value", error.instance, error.validator_value))]
-    if error.validator in ("pattern", "minLength", "maxLength") and "propertyNames" in error.absolute_schema_path:
-        return [
-            Problem((*here, error.instance), f"{shown(error.instance)} cannot be used here: write {schema['expect']}")
-        ]
+        yield Problem((*here, missing), f"is missing{': ' + about if about else ''}", at_key=True)
+    elif error.validator in ("pattern", "minLength", "maxLength") and "propertyNames" in error.absolute_schema_path:
+        name = error.instance
+        yield Problem(
+            (*here, name), f"{shown(without_secret(name))} cannot be used here: write {schema['expect']}", at_key=True
+        )
+    else:
+        yield _value_problem(error, here)
+
+
+def _value_problem(error: Any, here: Path_) -> Problem:
+    """What is wrong with the value at ``here``."""
+    schema: Mapping[str, Any] = error.schema
     expect = schema.get("expect")
-    if error.validator in ("minProperties", "minItems"):
-        return [Problem(here, f"is empty; {expect or 'give at least one'}")]
-    if error.validator == "uniqueItems":
-        return [Problem(here, "names the same thing twice")]
     if schema.get("format") == "secret":
         # Never echo the value: it may be the secret itself.
-        return [Problem(here, f"is not a reference to a file; write {expect}")]
+        return Problem(here, f"is not a reference to a file; write {expect}", secret=True)
+    if any(isinstance(part, str) and may_be_secret(part) for part in here):
+        return Problem(here, f"is not taken as it is written; write {expect or 'something else'}", secret=True)
+    if error.validator == "enum":
+        return Problem(here, unknown("value", error.instance, error.validator_value))
+    if error.validator in ("minProperties", "minItems"):
+        return Problem(here, f"is empty; {expect or 'give at least one'}")
+    if error.validator in ("maxItems", "maxProperties"):
+        return Problem(here, f"has {len(error.instance)} entries; write {expect or f'at most {error.validator_value}'}")
+    if error.validator == "uniqueItems":
+        return Problem(here, "names the same thing twice")
+    if error.validator == "type" and not isinstance(error.instance, (dict, list)) and _holds_secret(schema):
+        # "replication: hunter2" is meant to be the password in it.
+        kind = "empty" if error.instance is None else "a plain value"
+        return Problem(here, f"is {kind}; write {expect or 'a mapping'}", secret=True)
     if expect:
-        return [Problem(here, f"is {shown(error.instance)}; write {expect}")]
-    return [Problem(here, error.message)]
+        return Problem(here, f"is {shown(error.instance)}; write {expect}")
+    return Problem(here, f"is {shown(error.instance)}, which is not allowed here")
+
+
+def _holds_secret(schema: Mapping[str, Any]) -> bool:
+    parts = [*schema.get("properties", {}).values(), schema.get("additionalProperties")]
+    return any(isinstance(part, dict) and (part.get("format") == "secret" or _holds_secret(part)) for part in parts)
 
 
 def unknown(what: str, found: Any, allowed: Iterable[str]) -> str:
     """``unknown key 'link'; allowed: fence, id, links; did you mean 'links'?``"""
     names = sorted(str(name) for name in allowed)
-    near = difflib.get_close_matches(str(found), names, 1, 0.6)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(found), names)
+    hint = f"; did you mean {near!r}?" if near else ""
     return f"unknown {what} {shown(found)}; allowed: {', '.join(names) or 'none'}{hint}"
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` that ``word`` was probably meant to be; case, - and _ make no difference, and a domain may lack."""
+    names = list(names)
+    hosts = [name for name in names if "." in word + name and _host(name) == _host(word)]
+    if len(hosts) == 1:
+        return hosts[0]
+    # The time to compare grows with the product of the lengths.
+    plain = {name.lower().replace("-", "_"): name for name in names}
+    near = difflib.get_close_matches(word[:MAX_SHOWN].lower().replace("-", "_"), plain, 1, 0.6)
+    return plain[near[0]] if near else None
+
+
+def _host(name: str) -> str:
+    return name.partition(".")[0].lower()
 
 
 def shown(value: Any) -> str:
@@ -269,7 +334,14 @@ def shown(value: Any) -> str:
         return "a mapping"
     if isinstance(value, list):
         return "a list"
-    written = _ACCOUNT.sub("://...@", repr(value)) if isinstance(value, str) else str(value)
+    if isinstance(value, str):
+        # A URL may hold a password where none belongs.
+        scheme, separator, rest = value.partition("://")
+        if separator and "@" in rest:
+            value = f"{scheme}://...@{rest.rpartition('@')[2]}"
+        written = repr(value[: 2 * MAX_SHOWN])
+    else:
+        written = str(value)
     return written if len(written) <= MAX_SHOWN else written[: MAX_SHOWN - 3] + "..."
 
 

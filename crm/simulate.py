@@ -2,46 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hafailover.crm import local
+from hafailover.crm import local, values
 from hafailover.crm.errors import HafailoverError
-from hafailover.crm.model import Clone, Configuration, Primitive
+from hafailover.crm.model import Clone, Configuration, Group, Primitive
 from lxml import etree
 
 _TIMEOUT = 30.0
 _DISCONNECTED = (102, 107)
+_PROMOTED = ("Promoted", "Master")  # the role is Master before Pacemaker 2.1
 _DISRUPTIVE = frozenset({"stop", "demote", "move", "migrate", "restart", "recover", "reboot", "off", "fence"})
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One thing Pacemaker would do: ``action`` (start, stop, promote, …) on ``resource`` at ``node``."""
+    """One thing Pacemaker would do: ``action`` (start, stop, promote, …) on ``resource`` at ``node``.
+
+    ``role`` is what the instance is before it, ``source`` where it comes from when it moves, ``when``
+    what it waits for; "" when not said.
+    """
 
     action: str
     resource: str
     node: str
+    role: str = ""
+    source: str = ""
+    when: str = ""
 
     @property
     def disruptive(self) -> bool:
         """Whether something that runs stops running there, if only for a moment."""
         return any(word in self.action for word in _DISRUPTIVE)
 
+    @property
+    def takes_primary(self) -> bool:
+        """Whether a promoted instance is stopped, demoted or restarted, if only for a moment."""
+        return self.disruptive and self.role in _PROMOTED
+
     def __str__(self) -> str:
-        return f"{self.action} {self.resource} on {self.node}" if self.resource else f"{self.action} {self.node}"
+        when = f" {self.when}" if self.when else ""
+        if not self.resource:
+            return f"{self.action} {self.node}{when}"
+        if self.source and self.source != self.node:
+            return f"{self.action} {self.resource} from {self.source} to {self.node}{when}"
+        return f"{self.action} {self.resource} on {self.node}{when}"
 
     def as_dict(self) -> dict[str, str]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON; without what is not said."""
+        return {key: value for key, value in asdict(self).items() if value or key in ("action", "resource", "node")}
 
 
 def effects(before: Path, after: Path) -> tuple[Effect, ...]:
     """What Pacemaker would do with the CIB in ``after`` and would not do anyway with the one in ``before``."""
     anyway = set(_effects(before))
     return tuple(effect for effect in _effects(after) if effect not in anyway)
+
+
+def later_effects(before: Any, after: Any, scratch: Path) -> tuple[Effect, ...]:
+    """What Pacemaker would do with the element cib ``after`` only when what is in maintenance or not managed is managed again.
+
+    It does nothing about a new parameter there, and restarts the service when somebody ends the maintenance. ``scratch`` is a directory.
+    """
+    if not _out_of_management(before) and not _out_of_management(after):
+        return ()
+    paths = []
+    for name, root in (("before", before), ("after", after)):
+        managed = copy.deepcopy(root)
+        for pair in _out_of_management(managed):
+            pair.getparent().remove(pair)
+        paths.append(scratch / f"managed-{name}.xml")
+        paths[-1].write_bytes(etree.tostring(managed))
+    return tuple(replace(effect, when="when maintenance ends") for effect in effects(paths[0], paths[1]))
+
+
+def _out_of_management(root: Any) -> list[Any]:
+    """The pairs that keep Pacemaker's hands off the cluster, a node or a resource."""
+    return [
+        pair
+        for pair in root.iter("nvpair")
+        if (pair.get("name") in ("maintenance-mode", "maintenance") and values.boolean(pair.get("value")))
+        or (pair.get("name") == "is-managed" and values.boolean(pair.get("value")) is False)
+    ]
 
 
 def _effects(path: Path) -> Iterator[Effect]:
@@ -51,7 +97,8 @@ def _effects(path: Path) -> Iterator[Effect]:
         node = action.get("node") or action.get("dest") or action.get("source") or ""
         resource = (action.get("resource") or "").partition(":")[0]
         if action.tag == "rsc_action":
-            yield Effect(action.get("action", "").lower(), resource, node)
+            source = (action.get("source") or "") if action.get("dest") else ""
+            yield Effect(action.get("action", "").lower(), resource, node, action.get("role") or "", source)
         else:
             yield Effect(action.get("action") or action.get("task") or "fence", "", node)
 
@@ -112,22 +159,30 @@ def not_running(wanted: Configuration) -> list[str]:
         for failure in root.iterfind("failures/failure")
     }
     sentences = []
-    for resource in wanted.resources:
-        if isinstance(resource, Primitive):
-            problem = _primitive_problem(resource, found.get(resource.id, []))
-        elif isinstance(resource, Clone) and isinstance(resource.member, Primitive):
-            maximum = int(resource.meta("clone-max") or len(able))
-            problem = _clone_problem(resource, found.get(resource.member.id, []), min(maximum, len(able)))
-        else:
-            continue
-        if problem:
-            member = resource.member if isinstance(resource, Clone) else resource
-            failure = failures.get(member.id) if member else None
-            reason = (
-                f" ({failure.get('task')} on {failure.get('node')}: {_reason(failure)})" if failure is not None else ""
-            )
-            sentences.append(problem + reason)
+    for member, problem in _problems(wanted.resources, found, len(able)):
+        failure = failures.get(member.id)
+        reason = f" ({failure.get('task')} on {failure.get('node')}: {_reason(failure)})" if failure is not None else ""
+        sentences.append(problem + reason)
     return sentences
+
+
+def _problems(
+    resources: Sequence[object], found: Mapping[str, list[Any]], able: int
+) -> Iterator[tuple[Primitive, str]]:
+    """Each primitive of ``resources``, also in groups and clones of groups, that is not up where it should be on ``able`` nodes."""
+    for resource in resources:
+        if isinstance(resource, Primitive) and (problem := _primitive_problem(resource, found.get(resource.id, []))):
+            yield resource, problem
+        elif isinstance(resource, Group):
+            yield from _problems(resource.members, found, able)
+        elif isinstance(resource, Clone) and resource.member is not None:
+            wanted = min(int(resource.meta("clone-max") or able), able)
+            inner = resource.member
+            for member in inner.members if isinstance(inner, Group) else (inner,):
+                # Of a cloned group the member is named: the clone's id alone would not say which one is missing.
+                name = f"{member.id} of {resource.id}" if isinstance(inner, Group) else resource.id
+                if problem := _clone_problem(resource, name, found.get(member.id, []), wanted):
+                    yield member, problem
 
 
 def _reason(failure: Any) -> str:
@@ -151,15 +206,14 @@ def _primitive_problem(resource: Primitive, instances: list[Any]) -> str | None:
     return f"{resource.id} is not running"
 
 
-def _clone_problem(resource: Clone, instances: list[Any], wanted: int) -> str | None:
+def _clone_problem(resource: Clone, name: str, instances: list[Any], wanted: int) -> str | None:
     if instances and not _managed(instances):
         return None
     active = [instance for instance in instances if _runs(instance)]
-    # The role is Master in the output of Pacemaker before 2.1.
-    if resource.promotable and wanted and not any(one.get("role") in ("Promoted", "Master") for one in active):
-        return f"{resource.id} has no promoted instance"
+    if resource.promotable and wanted and not any(one.get("role") in _PROMOTED for one in active):
+        return f"{name} has no promoted instance"
     if len(active) < wanted:
-        return f"{resource.id} runs on {len(active)} of {wanted} nodes"
+        return f"{name} runs on {len(active)} of {wanted} nodes"
     return None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.crm.status_fencing import FenceDevice, Fencing
 
 SCHEMA = 1
 
@@ -69,44 +70,37 @@ class QuorumDevice(NamedTuple):
 
 
 class Quorum(NamedTuple):
-    """Whether this partition has quorum, and the quorum device if there is one."""
+    """Whether this partition has quorum, and the quorum device if there is one.
+
+    votes: those that this partition has; expected: all that there are; needed: those that make a quorum. None: corosync did not tell.
+    """
 
     quorate: bool
     device: QuorumDevice | None
+    votes: int | None = None
+    expected: int | None = None
+    needed: int | None = None
 
 
-class FenceDevice(NamedTuple):
-    """A fencing device; ``targets`` is empty when it may fence every node."""
+class Lag(NamedTuple):
+    """How far a replica is behind, as its server and the primary's say.
 
-    id: str
-    agent: str
-    node: str
-    running: bool
-    failed: bool
-    targets: tuple[str, ...]
+    seconds: how old the newest is that it has applied, None while it does not replicate. to_receive, to_apply: transactions; None when the
+    primary, or the replica, does not say. error: why the server did not answer, or "".
+    """
 
-
-class FenceEvent(NamedTuple):
-    """One entry of the fencing history. ``status`` is success, failed or pending; ``at`` is Unix time in seconds, if known."""
-
-    target: str
-    action: str
-    status: str
-    at: float | None
-    by: str
-    reason: str
+    seconds: int | None = None
+    to_receive: int | None = None
+    to_apply: int | None = None
+    error: str = ""
 
 
-class Fencing(NamedTuple):
-    """Whether fencing is enabled, with what, and what was fenced, newest first."""
+class SemiSync(NamedTuple):
+    """Whether commits on the primary wait for a copy (``enforcing``), how many replicas can give one, and how many commits wait now."""
 
-    enabled: bool
-    devices: tuple[FenceDevice, ...]
-    events: tuple[FenceEvent, ...]
-
-    def covering(self, node: str) -> tuple[FenceDevice, ...]:
-        """The devices that can fence ``node``."""
-        return tuple(device for device in self.devices if not device.targets or node in device.targets)
+    enforcing: bool
+    replicas: int
+    waiting: int
 
 
 class Instance(NamedTuple):
@@ -115,6 +109,8 @@ class Instance(NamedTuple):
     role: Promoted, Unpromoted or Stopped. pending: the action under way (``promoting`` …), or "". score: its promotion score, or None.
     standing: ``primary``, ``in sync``, ``cannot be promoted``, ``stopped`` or ``unknown``, and ``reason`` says why it is not better.
     rejoin: by which rung of the ladder it came back, in which epoch, and why (``RUNG epoch reason``), or "".
+    lag: of a replica, and of any server that did not answer; None when nobody was asked.
+    writable: whether the server says that it accepts writes, wherever one answers; None when none did.
     """
 
     node: str
@@ -128,6 +124,8 @@ class Instance(NamedTuple):
     failed: bool
     blocked: bool
     rejoin: str = ""
+    lag: Lag | None = None
+    writable: bool | None = None
 
 
 class Service(NamedTuple):
@@ -137,6 +135,8 @@ class Service(NamedTuple):
     promotion journal, ``journal.NONE`` when there is none yet or it cannot be read, and then ``journal_error`` says why. reigns: node →
     the epoch whose primary it became since it joined the cluster.
     credentials: path of the file with the replication account. clone_port: where each node hears its peers.
+    hooks: node → how its promotion hooks went, as crm/promotion_run.py reads it.
+    semi_sync: as the primary says; None when it was not asked, or did not answer.
     """
 
     name: str
@@ -151,6 +151,8 @@ class Service(NamedTuple):
     port: int
     credentials: str
     clone_port: int = 0
+    hooks: dict[str, str] = {}
+    semi_sync: SemiSync | None = None
 
     def instance(self, node: str) -> Instance | None:
         """The server on ``node``."""
@@ -158,7 +160,10 @@ class Service(NamedTuple):
 
 
 class Resource(NamedTuple):
-    """A resource that is not a database service: where it runs and in what state. ``parent`` is its clone or group, or ""."""
+    """A resource that is not a database service: where it runs and in what state. ``parent`` is its clone or group, or "".
+
+    missing: of a clone, the nodes that it should run on, too, as far as no constraint has a say in that.
+    """
 
     id: str
     agent: str
@@ -171,10 +176,15 @@ class Resource(NamedTuple):
     blocked: bool
     orphaned: bool
     wanted: bool
+    missing: tuple[str, ...] = ()
 
 
 class Address(NamedTuple):
-    """A virtual address; ``follows`` is the database service whose primary it must be with, or ""."""
+    """A virtual address; ``follows`` is the database service whose primary it must be with, or "".
+
+    nodes: where the cluster has it. seen: where it really is: the nodes (or, of a machine that is none, the hardware address) that have it,
+    or answer for it; None when that cannot be seen from this node.
+    """
 
     id: str
     ip: str
@@ -182,6 +192,7 @@ class Address(NamedTuple):
     follows: str
     managed: bool
     failed: bool
+    seen: tuple[str, ...] | None = None
 
 
 class Failure(NamedTuple):
@@ -208,6 +219,23 @@ class Failure(NamedTuple):
     def given_up(self) -> bool:
         """Whether Pacemaker keeps the resource off the node because of this."""
         return 0 < self.threshold <= self.fails
+
+
+class Failcount(NamedTuple):
+    """``fails`` failures of ``resource`` on ``node``, as many as (``threshold``) it takes for Pacemaker to keep it off."""
+
+    resource: str
+    node: str
+    fails: int
+    threshold: int
+
+
+class Link(NamedTuple):
+    """What Corosync says of its link ``number`` from this node to ``node``: ``connected`` or ``disconnected``."""
+
+    number: str
+    node: str
+    state: str
 
 
 class Ban(NamedTuple):
@@ -264,7 +292,9 @@ class Status(NamedTuple):
     """Everything.
 
     idle: None when the coordinator did not say whether it is acting. constraints: ids of all constraints. unanswered: what could not be
-    asked, and why.
+    asked, and why. silent: whose answer did not come in time. hidden: what this user may not see, and who may.
+    mixed: nodes run different versions of Pacemaker. failcounts: where Pacemaker has given up without any failed action that tells of it.
+    links: to each other node over each of Corosync's links; () where there is a single one, or nobody said.
     """
 
     cluster: str
@@ -286,6 +316,11 @@ class Status(NamedTuple):
     leftovers: tuple[Leftover, ...]
     unanswered: tuple[str, ...]
     external: tuple[External, ...] = ()
+    silent: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    mixed: bool = False
+    failcounts: tuple[Failcount, ...] = ()
+    links: tuple[Link, ...] = ()
 
     def node(self, name: str) -> Node | None:
         """The node called ``name``."""
@@ -301,7 +336,11 @@ class Status(NamedTuple):
 
     def broken_fences(self) -> Iterator[FenceDevice]:
         """The fencing devices that do not work."""
-        return (device for device in self.fencing.devices if device.failed or not device.running)
+        return (
+            device
+            for device in self.fencing.devices
+            if device.failed or device.blocked or not device.wanted or not device.running
+        )
 
 
 class Verdict(NamedTuple):

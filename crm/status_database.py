@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from hafailover.agents.mariadb import decide, journal
+from hafailover.agents.mariadb import decide, journal, told
 from hafailover.agents.mariadb.decide import Replica, Standing
 from hafailover.agents.mariadb.journal import Journal, JournalError
 from hafailover.agents.mariadb.peer_port import peer_port
@@ -57,7 +57,8 @@ def _service(
         nodes = {}
     entry, wrong = read_journal(cib, name)
     incarnations = facts.published.get(f"hafailover-{name}-incarnation", {})
-    reasons = facts.published.get(f"hafailover-{name}-why", {})
+    said = told.sorted_out(facts.published.get(told.attribute(name), {}))
+    reasons = said[told.WHY]
     reigns = {
         node: int(value)
         for node, value in facts.published.get(f"hafailover-{name}-reign", {}).items()
@@ -104,7 +105,7 @@ def _service(
                 managed=one.managed if one else True,
                 failed=one.failed if one else False,
                 blocked=one.blocked if one else False,
-                rejoin=facts.published.get(f"hafailover-{name}-rejoin", {}).get(node, ""),
+                rejoin=said[told.REJOIN].get(node, ""),
             )
         )
     promoted = tuple(one.node for one in instances if one.role in PROMOTED_ROLES)
@@ -123,6 +124,7 @@ def _service(
         port=port,
         credentials=params.get("credentials", ""),
         clone_port=peer_port(port, int(clone_port) if clone_port.isdigit() else None),
+        hooks=said[told.HOOKS],
     )
 
 

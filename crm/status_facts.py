@@ -11,6 +11,8 @@ from xml.etree.ElementTree import Element
 
 from hafailover.agents import restated
 from hafailover.agents.context import DEGRADED, DEGRADED_PROMOTED
+from hafailover.agents.mariadb import told
+from hafailover.crm import corosync_glance
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 from hafailover.crm.status_xml import parse
@@ -18,17 +20,15 @@ from hafailover.crm.status_xml import parse
 if TYPE_CHECKING:
     from hafailover.crm.pacemaker import Run
 
-COROSYNC_CONF = "/etc/corosync/corosync.conf"
-PUBLISHED = ("incarnation", "why", "reign", "rejoin")
+PUBLISHED = ("incarnation", "reign", told.ATTRIBUTE)
 """What the database agent publishes of each node that the status reads."""
 DEGRADED_CODES = (str(DEGRADED), str(DEGRADED_PROMOTED))
 """The results of a monitor whose reason may have changed since Pacemaker recorded it (hafailover.agents.restated)."""
 
-_NOT_CONNECTED = (
-    102,
-    110,
-    64,
-)  # CRM_EX_DISCONNECT, CRM_EX_NOT_CONNECTED of other versions, ENOTCONN as cibadmin may return it
+# CRM_EX_DISCONNECT, CRM_EX_NOT_CONNECTED of other versions, ENOTCONN as cibadmin may return it
+_NOT_CONNECTED = (102, 110, 64)
+_PATIENCE = 2.0  # seconds for what may be missing: a coordinator that has just died never answers
+_KILLED = 124  # what local.run makes of a program that did not answer in time
 
 
 class ClusterDown(HafailoverError):
@@ -39,6 +39,7 @@ class Facts(NamedTuple):
     """What the tools printed.
 
     published: attribute name → node → value. coordinator_state: ``S_IDLE`` …, or "" if unknown. unanswered: what could not be asked.
+    silent: whose answer did not come in time, and what is therefore not known; that alone is no fault.
     """
 
     mon: str
@@ -50,6 +51,8 @@ class Facts(NamedTuple):
     here: str
     at: float
     unanswered: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+    links: str = ""
 
 
 def database_resources(cib: Element) -> list[tuple[Element, Element]]:
@@ -70,47 +73,71 @@ def coordinator(cib: Element) -> str:
 
 
 class _Together:
-    """Calls that run at the same time; the first error of any is raised when their results are fetched."""
+    """Calls that run at the same time; the error of the one that was begun first is raised when their results are fetched."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
-        self._errors: list[Exception] = []
+        self._errors: dict[int, Exception] = {}
 
-    def start(self, call: Callable[[], None]) -> None:
+    def start(self, call: Callable[[], None]) -> threading.Thread:
+        place = len(self._threads)
+
         def guarded() -> None:
             try:
                 call()
             except (HafailoverError, OSError) as error:
-                self._errors.append(error)
+                self._errors[place] = error
 
-        thread = threading.Thread(target=guarded)
+        thread = threading.Thread(target=guarded, daemon=True)
         thread.start()
         self._threads.append(thread)
+        return thread
 
     def finish(self) -> None:
         for thread in self._threads:
             thread.join()
         if self._errors:
-            raise self._errors[0]
+            raise self._errors[min(self._errors)]
 
 
-def gather(run: Run, timeout: float = 5.0) -> Facts:
-    """Ask everything, each program for at most ``timeout`` seconds.
+def gather(run: Run, timeout: float = 5.0, then: Callable[[Element], None] | None = None) -> Facts:
+    """Ask everything, each program for at most ``timeout`` seconds, and what the answer can do without for less.
 
+    ``then`` is called once with the CIB as soon as it is there, to begin what else is to be asked meanwhile; it must not take long.
     ClusterDown when this node's Pacemaker does not answer; NotInstalled when there is none.
     """
-    conf = _read(COROSYNC_CONF)
+    patience = min(timeout, _PATIENCE)
+    conf = _read(corosync_glance.CONF)
     printed: dict[str, str] = {}
     published: dict[str, Mapping[str, str]] = {}
     unanswered: list[str] = []
+    silent: list[str] = []
     pacemaker = Pacemaker(run, timeout)
     calls = _Together()
 
-    def ask(name: str, argv: list[str], required: bool) -> None:
+    def ask(name: str, argv: list[str]) -> None:
         result = run(argv, timeout=timeout)
-        if result.rc and required:
+        if result.rc:
             raise _why_not(argv[0], result.rc, result.err or result.out)
-        printed[name] = result.out if result.rc == 0 or name == "quorumtool" else ""
+        printed[name] = result.out
+
+    def ask_corosync() -> None:
+        try:
+            result = run(["corosync-quorumtool", "-s"], timeout=patience)
+        except HafailoverError:
+            return
+        printed["quorumtool"] = result.out
+        if result.rc == _KILLED:
+            silent.append(f"Corosync on this node did not say within {patience:g} s who votes")
+
+    def ask_links() -> None:
+        try:
+            result = run(["corosync-cfgtool", "-s"], timeout=patience)
+        except HafailoverError:
+            return
+        printed["links"] = result.out if result.rc == 0 else ""
+        if result.rc:
+            silent.append("Corosync did not tell this user which of its links work")
 
     def ask_published(name: str) -> None:
         try:
@@ -119,21 +146,36 @@ def gather(run: Run, timeout: float = 5.0) -> Facts:
             # The attribute daemon starts and stops a moment apart from the rest; what is left to tell is worth telling.
             unanswered.append(str(error))
 
-    calls.start(lambda: ask("mon", ["crm_mon", "-1", "--output-as=xml", "--fence-history=2"], required=True))
-    if "device" in conf:
-        calls.start(lambda: ask("quorumtool", ["corosync-quorumtool", "-s"], required=False))
+    def ask_coordinator(dc: str) -> None:
+        result = run(["crmadmin", "--status", dc, "--output-as=xml"], timeout=patience)
+        printed["controller"] = result.out if result.rc == 0 else ""
+        if result.rc == _KILLED:
+            silent.append(f"the coordinator {dc} did not say within {patience:g} s whether the cluster is acting")
+
+    configuration = calls.start(lambda: ask("cib", ["cibadmin", "--query"]))  # first: it says what else is to be asked
+    calls.start(lambda: ask("mon", ["crm_mon", "-1", "--output-as=xml", "--fence-history=2"]))
+    if conf:  # a cluster in a file has no Corosync
+        calls.start(ask_corosync)
+        if "ring1_addr" in conf:  # the loss of the only link is the loss of the node, which is seen anyway
+            calls.start(ask_links)
     try:
-        ask("cib", ["cibadmin", "--query"], required=True)
+        configuration.join()
+        if "cib" not in printed:
+            calls.finish()
         cib = parse(printed["cib"])
+        if then is not None:
+            then(cib)
         for name in _published_names(cib):
             calls.start(lambda name=name: ask_published(name))  # type: ignore[misc]
         dc = coordinator(cib)
         if dc:
             # Without an answer the state is merely unknown: a node that is just booting may never give one.
-            calls.start(lambda: ask("controller", ["crmadmin", "--status", dc, "--output-as=xml"], required=False))
+            calls.start(lambda: ask_coordinator(dc))
         here = _local_node(run, cib, timeout)
-    finally:
+    except Exception:  # not an interruption: who takes the question back waits for no answer
         calls.finish()
+        raise
+    calls.finish()
     return Facts(
         mon=printed["mon"],
         cib=printed["cib"],
@@ -144,6 +186,8 @@ def gather(run: Run, timeout: float = 5.0) -> Facts:
         here=here,
         at=time.time(),
         unanswered=tuple(dict.fromkeys(unanswered)),
+        silent=tuple(silent),
+        links=printed.get("links", ""),
     )
 
 
@@ -165,7 +209,7 @@ def _published_names(cib: Element) -> Iterator[str]:
 def _why_not(program: str, rc: int, said: str) -> HafailoverError:
     if rc in _NOT_CONNECTED or "Connection refused" in said or "not connected" in said.lower():
         return ClusterDown("Pacemaker does not run on this node")
-    if rc == 124:
+    if rc == _KILLED:
         return ClusterDown(f"Pacemaker does not answer on this node: {said}")
     lines = said.strip().splitlines()
     return HafailoverError(f"{program} failed with {rc}: {lines[-1] if lines else 'no message'}")
@@ -192,35 +236,3 @@ def _read(path: str) -> str:
             return file.read()
     except OSError:
         return ""
-
-
-def corosync_device(conf: str) -> tuple[str, str] | None:
-    """(model, host) of the quorum device in corosync.conf, or None."""
-    section: list[str] = []
-    model, host, there = "", "", False
-    for line in conf.splitlines():
-        text = line.strip()
-        if text.startswith("#"):
-            continue
-        if text.endswith("{"):
-            section.append(text[:-1].strip())
-        elif text == "}":
-            section[-1:] = []
-        elif section[:2] == ["quorum", "device"]:
-            there = True
-            key, _, value = text.partition(":")
-            if key.strip() == "model":
-                model = value.strip()
-            elif key.strip() == "host":
-                host = value.strip()
-    return (model, host) if there else None
-
-
-def device_state(quorumtool: str) -> tuple[bool | None, bool | None]:
-    """Whether the quorum device's daemon runs here, and whether this node has its vote; None when corosync-quorumtool does not tell."""
-    for line in quorumtool.splitlines():
-        words = line.split()
-        if line.rstrip().endswith("(local)") and len(words) >= 4:
-            flags = words[2].split(",")
-            return "NR" not in flags, "A" in flags and "V" in flags
-    return None, None

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import html
-import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 from xml.etree.ElementTree import Element
 
-from hafailover.agents import restated
+from hafailover.crm import corosync_links, fence_hosts, status_failures
+from hafailover.crm.corosync_glance import device_state, quorum_device, votes
 from hafailover.crm.errors import HafailoverError
 from hafailover.crm.status import (
     Address,
     Ban,
-    Failure,
-    FenceDevice,
-    FenceEvent,
-    Fencing,
+    Link,
     Node,
     Quorum,
     QuorumDevice,
@@ -23,12 +20,12 @@ from hafailover.crm.status import (
     Status,
 )
 from hafailover.crm.status_database import read_services
-from hafailover.crm.status_facts import DEGRADED_CODES, ClusterDown, Facts, corosync_device, device_state
+from hafailover.crm.status_facts import ClusterDown, Facts
+from hafailover.crm.status_fencing import FenceDevice, FenceEvent, Fencing, watchdog
 from hafailover.crm.status_leftovers import find_leftovers
 from hafailover.crm.status_xml import Running, flag, instances, pairs, parse
 
-INFINITY = 1000000
-_ADDRESS_AGENTS = ("ocf:hafailover:vip", "ocf:heartbeat:IPaddr2", "ocf:heartbeat:IPv6addr", "ocf:heartbeat:IPaddr")
+ADDRESS_AGENTS = ("ocf:hafailover:vip", "ocf:heartbeat:IPaddr2", "ocf:heartbeat:IPv6addr", "ocf:heartbeat:IPaddr")
 
 
 def read(facts: Facts) -> Status:
@@ -56,6 +53,7 @@ def read(facts: Facts) -> Status:
     addresses = tuple(_addresses(cib, running, {service.clone: service.name for service in services}))
     options = mon.find("summary/cluster_options")
     maintenance = flag(options, "maintenance-mode")
+    failures = tuple(status_failures.failures(mon, cib, facts.published))
     return Status(
         cluster=properties.get("cluster-name", ""),
         seen_by=facts.here,
@@ -64,18 +62,43 @@ def read(facts: Facts) -> Status:
         idle=(facts.coordinator_state == "S_IDLE") if facts.coordinator_state else None,
         maintenance=maintenance,
         managing=not (maintenance or flag(options, "stop-all-resources")),
-        quorum=Quorum(quorate, _device(facts)),
+        quorum=Quorum(quorate, _device(facts), *votes(facts.quorumtool)),
         nodes=nodes,
-        fencing=Fencing(flag(options, "stonith-enabled"), tuple(_fence_devices(cib, running)), tuple(_events(mon))),
+        fencing=Fencing(
+            flag(options, "stonith-enabled"),
+            tuple(_fence_devices(cib, running)),
+            tuple(_events(mon)),
+            watchdog(properties),
+        ),
         services=services,
         addresses=addresses,
-        resources=tuple(_resources(cib, running, databases | {address.id for address in addresses})),
-        failures=tuple(_failures(mon, cib, facts.published)),
+        resources=tuple(_resources(cib, running, databases | {address.id for address in addresses}, nodes)),
+        failures=failures,
         bans=tuple(_bans(mon)),
         constraints=tuple(one.get("id", "") for one in cib.iterfind("configuration/constraints/*")),
         unanswered=facts.unanswered,
-        leftovers=tuple(find_leftovers(cib, nodes, services, properties)),
+        silent=facts.silent,
+        leftovers=tuple(find_leftovers(cib, nodes, services, _effective(properties, options), facts.at, running)),
+        mixed=flag(dc, "mixed_version"),
+        failcounts=tuple(status_failures.failcounts(mon, {(one.resource, one.node) for one in failures})),
+        links=tuple(_links(facts.links, cib)),
     )
+
+
+def _effective(properties: Mapping[str, str], options: Element | None) -> dict[str, str]:
+    """The properties, and what of them Pacemaker goes by: a rule, or another set, may decide."""
+    return {
+        **properties,
+        **{name: "true" for name in ("maintenance-mode", "stop-all-resources") if flag(options, name)},
+    }
+
+
+def _links(said: str, cib: Element) -> Iterator[Link]:
+    names = {node.get("id", ""): node.get("uname", "") for node in cib.iterfind("configuration/nodes/node")}
+    for number, states in corosync_links.parse(said).items():
+        for node, state in states.items():
+            if state != corosync_links.SELF:
+                yield Link(number, names.get(node, f"node {node}"), state)
 
 
 def _properties(cib: Element) -> dict[str, str]:
@@ -107,27 +130,57 @@ def _nodes(mon: Element) -> Iterator[Node]:
 
 
 def _device(facts: Facts) -> QuorumDevice | None:
-    named = corosync_device(facts.corosync_conf)
+    named = quorum_device(facts.corosync_conf)
     return QuorumDevice(*named, *device_state(facts.quorumtool)) if named else None
 
 
 def _fence_devices(cib: Element, running: Mapping[str, list[Running]]) -> Iterator[FenceDevice]:
+    templates = {one.get("id", ""): one for one in cib.iterfind("configuration/resources/template")}
     for primitive in cib.iter("primitive"):
-        if primitive.get("class") != "stonith":
+        template = templates.get(primitive.get("template", ""))
+        made_of = primitive if template is None else template
+        if made_of.get("class") != "stonith":
             continue
         name = primitive.get("id", "")
-        params = pairs(primitive.find("instance_attributes"))
+        params, meta = (
+            {**pairs(made_of.find(part)), **pairs(primitive.find(part))}
+            for part in ("instance_attributes", "meta_attributes")
+        )
         found = running.get(name, [])
-        listed = params.get("pcmk_host_list", "").replace(",", " ").replace(";", " ").split()
-        mapped = [entry.split(":")[0] for entry in params.get("pcmk_host_map", "").replace(";", " ").split()]
+        hosts = fence_hosts.read(params)
         yield FenceDevice(
             id=name,
-            agent=primitive.get("type", ""),
+            agent=made_of.get("type", ""),
             node=next((one.node for one in found if one.node), ""),
             running=any(one.active for one in found),
             failed=any(one.failed for one in found),
-            targets=tuple(dict.fromkeys([*listed, *mapped])),
+            targets=hosts.names if hosts.check == fence_hosts.STATIC else (),
+            wanted=meta.get("target-role", "").lower() != "stopped",
+            blocked=any(one.blocked for one in found),
+            **_checked(cib, name, next((one.node for one in found if one.node), "")),
         )
+
+
+def _checked(cib: Element, device: str, node: str) -> dict[str, Any]:
+    """How the last check of a fencing device on the node that watches it ended: fields of FenceDevice."""
+    operations = [
+        operation
+        for state in cib.iterfind("status/node_state")
+        if state.get("uname") == node
+        for history in state.iterfind("lrm/lrm_resources/lrm_resource")
+        if history.get("id") == device
+        for operation in history.iterfind("lrm_rsc_op")
+        if operation.get("operation") in ("monitor", "start") and operation.get("op-status") != "-1"
+    ]
+    # Starting a device is its first check; where no other recurs, that is all there is.
+    last = max(
+        operations, key=lambda one: (one.get("operation") == "monitor", status_failures.changed(one)), default=None
+    )
+    if last is None:
+        return {}
+    ended = last.get("rc-code", "")
+    why = last.get("exit-reason", "") or f"its agent ended with {ended}"
+    return {"checked": "ok" if ended == "0" else why, "since": status_failures.changed(last) or None}
 
 
 def _events(mon: Element) -> list[FenceEvent]:
@@ -136,43 +189,13 @@ def _events(mon: Element) -> list[FenceEvent]:
             target=event.get("target", ""),
             action=event.get("action", ""),
             status=event.get("status", ""),
-            at=moment(event.get("completed", "")),
+            at=status_failures.moment(event.get("completed", "")),
             by=event.get("delegate", event.get("origin", "")),
             reason=event.get("exit-reason", event.get("extended-status", "")),
         )
         for event in mon.iterfind("fence_history/fence_event")
     ]
     return sorted(found, key=lambda event: event.at or 0.0, reverse=True)
-
-
-def moment(text: str) -> float | None:
-    """Unix time of a time stamp as Pacemaker prints it, or None.
-
-    ``2026-01-02 03:04:05 +01:00`` and ``…Z``, also with a fraction; ``Sat Nov 21 03:22:36 2026`` (local time) from older code paths.
-    """
-    import calendar  # rarely needed, like the format parser that strptime loads
-
-    words = text.split()
-    if len(words) == 5:
-        try:
-            return time.mktime(time.strptime(text.strip(), "%a %b %d %H:%M:%S %Y"))
-        except ValueError:
-            return None
-    joined = "".join(words[1:])
-    if not words or not joined:
-        return None
-    clock, sign, zone = joined, "", ""
-    for mark in "+-":
-        if mark in joined:
-            clock, sign, zone = joined.partition(mark)
-    fraction = clock.rstrip("Z").partition(".")
-    try:
-        base = calendar.timegm(time.strptime(f"{words[0]} {fraction[0]}", "%Y-%m-%d %H:%M:%S"))
-        hours, _, minutes = zone.partition(":")
-        offset = (int(hours) * 3600 + int(minutes or 0) * 60) * (-1 if sign == "-" else 1) if zone else 0
-        return base - offset + float(f"0.{fraction[2] or 0}")
-    except ValueError:
-        return None
 
 
 def _addresses(cib: Element, running: Mapping[str, list[Running]], clones: Mapping[str, str]) -> Iterator[Address]:
@@ -187,7 +210,7 @@ def _addresses(cib: Element, running: Mapping[str, list[Running]], clones: Mappi
         if role in ("Promoted", "Master") and constraint.get("with-rsc") in clones:
             follows[constraint.get("rsc", "")] = clones[constraint.get("with-rsc", "")]
     for primitive in cib.iter("primitive"):
-        if _agent(primitive) not in _ADDRESS_AGENTS:
+        if agent_of(primitive) not in ADDRESS_AGENTS:
             continue
         name = primitive.get("id", "")
         found = running.get(name, [])
@@ -201,11 +224,14 @@ def _addresses(cib: Element, running: Mapping[str, list[Running]], clones: Mappi
         )
 
 
-def _agent(primitive: Element) -> str:
+def agent_of(primitive: Element) -> str:
+    """Its agent as class:provider:type."""
     return ":".join(part for part in (primitive.get(key) for key in ("class", "provider", "type")) if part)
 
 
-def _resources(cib: Element, running: Mapping[str, list[Running]], shown: set[str]) -> Iterator[Resource]:
+def _resources(
+    cib: Element, running: Mapping[str, list[Running]], shown: set[str], nodes: tuple[Node, ...]
+) -> Iterator[Resource]:
     unwanted = {
         element.get("id")
         for kind in ("primitive", "group", "clone", "master")
@@ -216,6 +242,7 @@ def _resources(cib: Element, running: Mapping[str, list[Running]], shown: set[st
         if name in shown or any(one.agent.startswith("stonith:") for one in found):
             continue
         first = found[0]
+        wanted = not unwanted & {name, *first.parents}
         yield Resource(
             id=name,
             agent=first.agent,
@@ -227,91 +254,28 @@ def _resources(cib: Element, running: Mapping[str, list[Running]], shown: set[st
             failed=any(one.failed for one in found),
             blocked=any(one.blocked for one in found),
             orphaned=any(one.orphaned for one in found),
-            wanted=not unwanted & {name, *first.parents},
+            wanted=wanted,
+            missing=_missing(cib, name, found, nodes) if wanted and len(found) > 1 else (),
         )
 
 
-def _failures(mon: Element, cib: Element, published: Mapping[str, Mapping[str, str]]) -> Iterator[Failure]:
-    counts = {}
-    for node in mon.iterfind("node_history/node"):
-        for history in node.iterfind("resource_history"):
-            text = history.get("fail-count", "0")
-            fails = 1000000 if text == "INFINITY" else int(text)
-            threshold = history.get("migration-threshold", "0")
-            counts[history.get("id", ""), node.get("name", "")] = (
-                fails,
-                0 if threshold == "INFINITY" else int(threshold),
-            )
-    for failure in mon.iterfind("failures/failure"):
-        key, where = failure.get("op_key", failure.get("id", "")), failure.get("node", "")
-        named, _, interval = key.rpartition("_")
-        resource, _, task = named.rpartition("_")
-        resource = resource.split(":")[0]
-        at, lasting = _history(cib, where, resource, key, failure.get("exitcode", ""))
-        fails, limit = counts.get((resource, where), (0, 0))
-        reason = html.unescape(failure.get("exitreason", "")).strip()  # Pacemaker 2.1 escapes it twice
-        of, _, newer = published.get(restated.attribute(resource), {}).get(where, "").partition(" ")
-        if newer and of == interval and failure.get("exitcode") in DEGRADED_CODES:
-            reason = newer
-        yield Failure(
-            resource=resource,
-            node=where,
-            task=task,
-            rc=int(failure.get("exitcode", "1")),
-            status=failure.get("status", ""),
-            reason=reason,
-            at=at if at is not None else moment(failure.get("last-rc-change", "")),
-            lasting=lasting,
-            fails=fails,
-            threshold=limit,
-        )
-
-
-def _count(text: str) -> int:
-    return INFINITY if text == "INFINITY" else int(text)
-
-
-def _history(cib: Element, node: str, resource: str, key: str, rc: str) -> tuple[float | None, bool]:
-    """When the failure was, and whether the last action of its kind still ended so.
-
-    Pacemaker keeps ``…_last_failure_0`` beside the latest result until somebody cleans up, so a listed failure may be long over. The result
-    of a recurring action that failed, or is degraded, is in that entry alone: its own one tells of the last success, or that it runs.
-    """
-    at, lasting = None, False
-    states = [state for state in cib.iterfind("status/node_state") if state.get("uname") == node]
-    for history in (one for state in states for one in state.iterfind("lrm/lrm_resources/lrm_resource")):
-        if history.get("id", "").split(":")[0] != resource:
-            continue
-        entries = [one for one in history.iterfind("lrm_rsc_op") if one.get("operation_key") == key]
-        failed = [one for one in entries if one.get("id", "").endswith("_last_failure_0") and one.get("rc-code") == rc]
-        begun = max((_call(one) for one in history.iterfind("lrm_rsc_op") if one.get("operation") in _LIVES), default=0)
-        for entry in entries:
-            own = not entry.get("id", "").endswith("_last_failure_0")
-            if entry.get("rc-code") == rc:
-                at = _changed(entry) or at
-            outlived = any(_call(one) > begun and _outlives(one, entry) for one in failed)
-            lasting = lasting or (own and (entry.get("rc-code") == rc or outlived))
-    return at, lasting
-
-
-# What begins or ends a life of a resource, or of its role: a check that failed before it says nothing any more.
-_LIVES = ("start", "stop", "promote", "demote")
-
-
-def _call(entry: Element) -> int:
-    return int(entry.get("call-id", "0"))
-
-
-def _changed(entry: Element) -> float:
-    return float(entry.get("last-rc-change", "0"))
-
-
-def _outlives(failed: Element, entry: Element) -> bool:
-    """Whether a failure came after what the action's own entry tells; one that is pending tells nothing.
-
-    It stays so while a monitor is degraded from its first run on, and when Pacemaker schedules it anew meanwhile.
-    """
-    return entry.get("op-status") == "-1" or _changed(failed) > _changed(entry)
+def _missing(cib: Element, name: str, found: list[Running], nodes: tuple[Node, ...]) -> tuple[str, ...]:
+    """The usable nodes that an instance of a clone has no place on, though it has no constraint that says why."""
+    there = {one.node for one in found if one.node}
+    free = tuple(node.name for node in nodes if node.usable and node.kind == "member" and node.name not in there)
+    idle = any(not one.node and one.role == "Stopped" and not one.pending for one in found)
+    if not (there and free and idle):
+        return ()
+    names = {name, *found[0].parents}
+    for constraint in cib.iterfind("configuration/constraints/*"):
+        members = [
+            constraint.get("rsc"),
+            constraint.get("then"),
+            *(one.get("id") for one in constraint.iter("resource_ref")),
+        ]
+        if names & set(members) or constraint.get("rsc-pattern"):
+            return ()
+    return free
 
 
 def _bans(mon: Element) -> Iterator[Ban]:

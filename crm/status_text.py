@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Callable
 
 from hafailover.agents.mariadb import rejoin_record
+from hafailover.crm.colour import Paint, plain
 from hafailover.crm.status import (
     DEGRADED,
     DOWN,
@@ -14,8 +14,9 @@ from hafailover.crm.status import (
     OK,
     Address,
     External,
-    FenceEvent,
     Instance,
+    Lag,
+    Quorum,
     Resource,
     Service,
     Status,
@@ -29,13 +30,10 @@ from hafailover.crm.status_database import (
     UNPROMOTED_ROLES,
 )
 from hafailover.crm.status_external import KINDS
+from hafailover.crm.status_fencing import FenceDevice, FenceEvent
 from hafailover.crm.status_words import RUNGS, clock
 
 WIDTH = 80
-Paint = Callable[[str, str], str]
-"""(text, colour name) → the text in that colour, or as it was."""
-
-_CODES = {"red": "31;1", "yellow": "33", "green": "32", "bold": "1", "dim": "2"}
 _VERDICT_COLOURS = {OK: "green", DEGRADED: "yellow", DOWN: "red", NOTE: "dim"}
 _STANDING_COLOURS = {PRIMARY: "green", IN_SYNC: "green", BARRED: "red"}
 _BY = {
@@ -46,18 +44,13 @@ _BY = {
 }
 
 
-def plain(text: str, _colour: str) -> str:
-    """No colour."""
-    return text
-
-
-def coloured(text: str, colour: str) -> str:
-    """Colour for a terminal."""
-    return f"\033[{_CODES[colour]}m{text}\033[0m"
-
-
 def wrapped(text: str, first: str, rest: str, width: int = WIDTH) -> list[str]:
-    """``text`` in lines of ``width``; a word longer than a line stays whole, so that commands can be copied."""
+    """``text`` in lines of ``width``; a word longer than a line stays whole, so that commands can be copied.
+
+    Reasons come from agents, servers and other nodes: what would move a terminal's cursor becomes a space.
+    """
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else " " for one in text)
     return textwrap.wrap(
         text, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     ) or [first.rstrip()]
@@ -89,17 +82,22 @@ def render(status: Status, verdict: Verdict, paint: Paint = plain) -> str:
         lines += ["", paint("What is wrong, and what to do" if word != OK else "Worth knowing", "bold")]
         for problem in verdict.problems:
             lines += _problem(problem.severity, problem.text, problem.advice, paint)
+    if status.silent or status.hidden:
+        lines += ["", paint("Not known here", "bold")]
+        for text in (*status.silent, *status.hidden):
+            lines += wrapped(text, "  ", "    ")
     return "\n".join(lines) + "\n"
 
 
 def _cluster(status: Status) -> Iterator[str]:
     acting = {True: "idle", False: "acting now", None: "activity unknown"}[status.idle]
     if not status.managing:
-        acting = "MAINTENANCE: the cluster does not act"
+        acting = "MAINTENANCE: the cluster does not act" if status.maintenance else "EVERYTHING IS TO BE STOPPED"
     dc = f"coordinator {status.coordinator}" if status.coordinator else "no coordinator"
     device = status.quorum.device
     vote = {True: "votes", False: "does NOT vote", None: "state unknown"}[device.voting] if device else ""
-    quorum = ("yes" if status.quorum.quorate else "NO") + (f"; quorum device {device.host} {vote}" if device else "")
+    quorum = ("yes" if status.quorum.quorate else "NO") + _votes(status.quorum)
+    quorum += f"; quorum device {device.host} {vote}" if device else ""
     name = status.cluster or "(unnamed)"
     yield from table(
         [
@@ -111,16 +109,30 @@ def _cluster(status: Status) -> Iterator[str]:
     )
 
 
+def _votes(quorum: Quorum) -> str:
+    if quorum.votes is None or quorum.expected is None:
+        return ""
+    needed = "" if quorum.needed is None else f" ({quorum.needed} needed)"
+    return f", {quorum.votes} of {quorum.expected} votes{needed}"
+
+
 def _fencing(status: Status) -> str:
     fencing = status.fencing
     if not fencing.enabled:
         return "OFF"
-    devices = ", ".join(
-        f"{device.id} {'FAILED' if device.failed else 'on ' + device.node if device.running else 'NOT RUNNING'}"
-        for device in fencing.devices
-    )
-    last = max(fencing.events, key=lambda event: event.at or 0.0, default=None)
-    return f"on: {devices or 'NO DEVICE'}{'; ' + _event(last, status.at) if last else ''}"
+    devices = ", ".join([_device(device) for device in fencing.devices] + ["SBD"] * fencing.watchdog)
+    well = "; their last checks were ok" if {device.checked for device in fencing.devices} == {"ok"} else ""
+    # One that is under way has no time yet.
+    last = max(fencing.events, key=lambda event: (event.status == "pending", event.at or 0.0), default=None)
+    return f"on: {devices or 'NO DEVICE'}{well}{'; ' + _event(last, status.at) if last else ''}"
+
+
+def _device(device: FenceDevice) -> str:
+    if not device.wanted:
+        return f"{device.id} SWITCHED OFF"
+    if device.failed or device.blocked:
+        return f"{device.id} FAILED"
+    return f"{device.id} on {device.node}" if device.running else f"{device.id} NOT RUNNING"
 
 
 def _event(event: FenceEvent, now: float) -> str:
@@ -140,10 +152,14 @@ def _service(status: Status, service: Service, paint: Paint) -> Iterator[str]:
         about = "no primary was ever recorded"
     else:
         about = f"epoch {entry.epoch}, recorded {clock(entry.at, status.at)} ({_BY.get(entry.by, entry.by)})"
+    about += _semi_sync(service)
     lines = wrapped(f"{service.name}: {about}", "Database ", "  ")
     yield paint("Database", "bold") + lines[0][len("Database") :]
     yield from lines[1:]
-    rows = [("NODE", "ROLE", "SCORE", "STANDING"), *(_instance(one) for one in service.instances)]
+    rows: list[tuple[str, ...]] = [("NODE", "ROLE", "LAG", "SCORE", "STANDING")]
+    rows += [_instance(one) for one in service.instances]
+    if all(one.lag is None for one in service.instances):  # nobody was asked
+        rows = [(*row[:2], *row[3:]) for row in rows]
     rendered = list(table(rows))
     for line in rendered:
         for standing, colour in _STANDING_COLOURS.items():
@@ -158,7 +174,28 @@ def _service(status: Status, service: Service, paint: Paint) -> Iterator[str]:
             yield from wrapped(f"{one.node} came back by {RUNGS[rejoin.rung]} (epoch {rejoin.epoch})", "  ", "    ")
 
 
-def _instance(one: Instance) -> tuple[str, str, str, str]:
+def _semi_sync(service: Service) -> str:
+    if service.semi_sync is None:
+        return ""
+    if not service.semi_sync.enforcing:
+        return "; commits do not wait for a copy"
+    replicas = service.semi_sync.replicas
+    waiting = f", {service.semi_sync.waiting} wait now" if service.semi_sync.waiting else ""
+    return f"; commits wait for a copy ({replicas} replica{'s' * (replicas != 1)} can give it{waiting})"
+
+
+def lag_words(lag: Lag | None) -> str:
+    """``0 s``, ``12 s, 340 trx``, ``stopped``, ``no answer``, or "-"."""
+    if lag is None:
+        return "-"
+    if lag.error:
+        return "no answer"
+    missing = (lag.to_receive or 0) + (lag.to_apply or 0)
+    words = "stopped" if lag.seconds is None else f"{lag.seconds} s"
+    return f"{words}, {missing} trx" if missing else words
+
+
+def _instance(one: Instance) -> tuple[str, ...]:
     role = "primary" if one.role in PROMOTED_ROLES else "replica" if one.role in UNPROMOTED_ROLES else one.role.lower()
     score = "-" if one.score is None else "never" if one.score <= -1000000 else str(one.score)
     flags = [
@@ -168,13 +205,15 @@ def _instance(one: Instance) -> tuple[str, str, str, str]:
     ]
     standing = one.standing + (f": {one.reason}" if one.reason else "")
     tail = [one.pending] if one.pending else []
-    return one.node, role, score, standing + "".join(f" ({word})" for word in [*flags, *tail])
+    return one.node, role, lag_words(one.lag), score, standing + "".join(f" ({word})" for word in [*flags, *tail])
 
 
 def _address(address: Address) -> tuple[str, str, str]:
     where = f"on {', '.join(address.nodes)}" if address.nodes else "NOWHERE"
     flags = [word for there, word in ((address.failed, "failed"), (not address.managed, "unmanaged")) if there]
     tied = f", follows the primary of {address.follows}" if address.follows else ""
+    if address.seen is not None and set(address.seen) - set(address.nodes):
+        tied += f"; ALSO SEEN ON {', '.join(one for one in address.seen if one not in address.nodes)}"
     return address.id, address.ip, where + tied + "".join(f" ({word})" for word in flags)
 
 
@@ -187,6 +226,7 @@ def _resource(resource: Resource) -> tuple[str, str, str]:
             (resource.blocked, "blocked"),
             (not resource.managed, "unmanaged"),
             (resource.orphaned, "not configured"),
+            (not resource.wanted, "switched off"),
             (bool(resource.pending), resource.pending),
         )
         if there

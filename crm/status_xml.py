@@ -31,6 +31,8 @@ class Running(NamedTuple):
 
 
 LOST = "lost"
+TRUE = ("true", "yes", "on", "y", "1")
+"""What Pacemaker takes for true, in lower case."""
 # What crm_mon calls a role while an action is under way → the role that is sure to be left when that is over.
 _PASSING = {"Starting": "Stopped", "Stopping": "Stopped", "Promoting": "Unpromoted", "Demoting": "Unpromoted"}
 

@@ -120,6 +120,11 @@ def preflight(
     )
 
 
+def cluster_checks(status: Status, node: str) -> tuple[Check, ...]:
+    """What has to be so whatever is moved to ``node``: it is usable, this partition has quorum, and nothing is under way."""
+    return _node(status, node), _quorum(status), _idle(status)
+
+
 def refused(checks: tuple[Check, ...]) -> tuple[Check, ...]:
     """The checks that stand in the way."""
     return tuple(check for check in checks if check.refuses)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from hafailover.agents.mariadb import gtid, replication, sql
+from hafailover.agents.mariadb import gtid, replication, roles, sql
 from hafailover.agents.mariadb.decide import SCORE_REQUESTED
 from hafailover.agents.mariadb.replication import Login
 from hafailover.agents.mariadb.sql import Connection, SqlError
@@ -110,11 +110,11 @@ def _ask(service: Service, node: str, login: Login) -> Answer:
 def _answers_of(node: str, server: Connection) -> Answer:
     writable = server.writable()
     position = server.binlog_position()
-    state = server.state()  # before the replica's position, or a transaction between the two looks like one of its own
+    state, replica = roles.state_and_replica(server)
     return Answer(
         node,
         writable=writable,
-        replica=server.replica(),
+        replica=replica,
         state=state,
         position=position,
         acknowledges=server.acknowledges(),

@@ -31,6 +31,18 @@ class Probes:
         for probe in self._all():
             probe.stop()
 
+    @property
+    def watch(self) -> bool:
+        """Whether any of them can see how the switchover ends."""
+        return bool(self._new or self._addresses)
+
+    def served(self, begin: float) -> bool:
+        """Whether what clients use has come back on the new server since ``begin``."""
+        opened = self._new.writable_after(begin) if self._new else None
+        if opened is None:
+            return False
+        return all(probe.writable_after(opened) is not None for probe in self._addresses)
+
     def events(self, begin: float, old: str, new: str) -> Iterator[tuple[str, float, str]]:
         """(name, time, sentence) of what the probes saw since ``begin``, in order."""
         if self._old and (closed := self._old.closed_after(begin)) is not None:

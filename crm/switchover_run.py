@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hafailover.agents.mariadb import decide
+from hafailover.agents.mariadb import decide, told
 from hafailover.crm.errors import DONE, FAILED, INCOMPLETE, HafailoverError
 from hafailover.crm.local import signals_as_interrupt, without_interrupts
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
@@ -32,7 +32,10 @@ GRACE = 30.0
 # which the agent would respect: whether the promotion succeeds or fails, the agent's next monitor replaces this.
 _SCORE_LET_GO = decide.SCORE_PRIMARY + 1
 
+_STALE = 8.0  # seconds
 _LOOK_EVERY = 0.4  # seconds between two looks at Pacemaker
+# A look costs 50 ms of a processor, while all that moves the role and the address wants one: the probes see when it is worth it.
+_LOOK_SELDOM = 1.5
 _TICK = 0.05  # seconds between two looks at the probes
 _SAY_EVERY = 5.0  # seconds after which a wait explains itself
 
@@ -119,12 +122,15 @@ class Switchover:
             return self._call_off("interrupted")
         except PacemakerError as error:
             return self._call_off(str(error))
-        self._note_killed()
+        # The role has moved, and whoever interrupts has to be told so.
         try:
-            seen, idle = self._await_follower(deadline)
+            self._note_killed()
+            seen, complete = self._await_follower(deadline)
         except KeyboardInterrupt:
-            seen, idle = self._status_now(), False
-        return self._finish(seen, idle)
+            with without_interrupts():
+                seen, complete = self._status_now(), False
+        with without_interrupts():
+            return self._finish(seen, complete)
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
@@ -138,10 +144,10 @@ class Switchover:
 
     def _await_promotion(self, deadline: float) -> None:
         """Return when the target serves; _CalledOff when it will not."""
-        looked = 0.0
+        looked, every = time.monotonic(), _LOOK_SELDOM if self._probes.watch else _LOOK_EVERY
         while True:
             self._note_probes()
-            if time.monotonic() - looked >= _LOOK_EVERY:
+            if time.monotonic() - looked >= (_LOOK_EVERY if self._probes.served(self._begin) else every):
                 looked = time.monotonic()
                 seen = glance(self._run, self._status, self._service)
                 if seen:
@@ -151,6 +157,8 @@ class Switchover:
                         return
                     self._check_hope(seen)
                     self._explain_wait(seen)
+                else:
+                    self._say("waiting: this node's cluster does not answer")
             if time.monotonic() > deadline:
                 raise _CalledOff("it took too long")
             time.sleep(_TICK)
@@ -167,7 +175,7 @@ class Switchover:
 
     def _why(self) -> str:
         try:
-            reason = self._pacemaker.published(f"hafailover-{self._service.name}-why").get(self._node, "")
+            reason = told.published(self._pacemaker, self._service.name)[told.WHY].get(self._node, "")
         except PacemakerError:
             return ""
         return "" if reason == "ok" else reason
@@ -200,11 +208,13 @@ class Switchover:
         self._step("called off", time.monotonic(), f"called off: {reason}")
         seen: Glance | None = None
         calm = 0  # looks in a row that showed the same end: the first may come before Pacemaker's next step
-        end = time.monotonic() + GRACE
+        heard = time.monotonic()
+        end = heard + GRACE
         try:
             while time.monotonic() < end:
                 now = glance(self._run, self._status, self._service)
-                seen = now or seen
+                if now:
+                    seen, heard = now, time.monotonic()
                 if now and now.serves(self._node):
                     self._keep_promoted(now)
                 ended = now and not now.pending and (now.serves(self._old) or now.serves(self._node))
@@ -216,8 +226,11 @@ class Switchover:
                 time.sleep(_LOOK_EVERY)
         except KeyboardInterrupt:
             self._step("interrupted", time.monotonic(), "not waiting for the outcome any longer")
-        self._note_killed()
-        return self._concluded(reason, seen, left)
+        with without_interrupts():
+            if time.monotonic() - heard > _STALE:
+                seen = None  # this node may have been cut off, and what was so then says nothing
+            self._note_killed()
+            return self._concluded(reason, seen, left)
 
     def _let_go(self) -> list[str]:
         """Take the request back; what could not be done is returned as what is left to do."""

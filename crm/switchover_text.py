@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from hafailover.crm.colour import Paint
 from hafailover.crm.probe import METHOD
 from hafailover.crm.status import Service
-from hafailover.crm.status_text import Paint, wrapped
+from hafailover.crm.status_text import wrapped
 from hafailover.crm.switchover import Check
 from hafailover.crm.switchover_run import Outcome, Step
 

@@ -5,19 +5,35 @@ from __future__ import annotations
 import copy
 import dataclasses
 import ipaddress
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hafailover.crm import external, external_schema, schema, topology_check, topology_schema, yamldoc
+from hafailover.crm import (
+    alerts_schema,
+    external,
+    external_schema,
+    hooks_schema,
+    sbd,
+    schema,
+    topology_check,
+    topology_fencing,
+    topology_hints,
+    topology_schema,
+    yamldoc,
+)
+from hafailover.crm.alerts_schema import Recipient
 from hafailover.crm.errors import UsageError
 from hafailover.crm.external import External
+from hafailover.crm.hooks_schema import Hook
+from hafailover.crm.pointing import Mistake, SourceError, Span
+from hafailover.crm.sbd import Sbd
 from hafailover.crm.schema import Problem, milliseconds
 from hafailover.crm.service import service_types
-
-MAX_PROBLEMS = 20
+from hafailover.crm.yamldoc import Path_
 
 
 @dataclass(frozen=True)
@@ -118,6 +134,20 @@ class Topology:
     file: str
     text: str
     data: Mapping[str, Any]
+    sbd: Sbd | None = None
+    alerts: Mapping[str, Recipient] = dataclasses.field(default_factory=dict)
+    hooks: tuple[Hook, ...] = ()
+    history_keep: int = 500
+
+    @property
+    def fenced(self) -> bool:
+        """Whether every node can be switched off, or resets itself."""
+        return self.sbd is not None or self.fencing is not None or all(node.fence for node in self.nodes.values())
+
+    @property
+    def longest_fencing_delay(self) -> int:
+        """The longest time, in s, that a fence device may wait before it acts, without what priority-fencing-delay adds."""
+        return topology_fencing.longest_delay(self)
 
     def with_fencing(self, agent: str, parameters: Mapping[str, Mapping[str, Any]]) -> Topology:
         """The same topology, fenced by ``agent`` with these parameters for each node (node name → name → value)."""
@@ -155,37 +185,75 @@ def parse(document: yamldoc.Document) -> Topology:
             f"{document.file}:1: is {schema.shown(data)}; a topology is a mapping with the keys "
             f"{', '.join(topology_schema.SCHEMA['properties'])}"
         )
-    found = schema.problems(data, topology_schema.SCHEMA) or [
-        *_service_problems(data),
-        *external_schema.problems(data.get("external", {})),
-    ]
-    if found:
-        raise _error(document, found)
-    topology = _build(document)
-    found = list(topology_check.problems(topology))
+    topology, found = examined(document)
+    if topology is None:
+        raise _error(document, topology_hints.improved(found, data))
     if found:
         raise _error(document, found)
     return topology
 
 
-def _service_problems(data: Mapping[str, Any]) -> list[Problem]:
-    found = []
+def examined(document: yamldoc.Document, most: int = schema.MAX_PROBLEMS) -> tuple[Topology | None, list[Problem]]:
+    """The topology in a document whose data are a mapping, good or not, and about ``most`` of what is wrong with it.
+
+    None where its keys and values do not allow to look any further.
+    """
+    found = structure_problems(document.data, most)
+    if found:
+        return None, found
+    topology = _build(document)
+    return topology, list(itertools.islice(topology_check.problems(topology), most))
+
+
+def refusal(topology: Topology, found: list[Problem]) -> SourceError:
+    """The error that shows ``found`` in the file of ``topology``, for what is looked at after it was loaded."""
+    return _error(yamldoc.parse(topology.text, topology.file), found)
+
+
+def structure_problems(data: Mapping[str, Any], most: int = schema.MAX_PROBLEMS) -> list[Problem]:
+    """What is wrong with the keys and values of the mapping ``data``, each for itself; about ``most`` of it."""
+    found = schema.problems(data, topology_schema.SCHEMA, most=most)
+    wrong = {problem.path[:2] for problem in found} | {problem.path[:1] for problem in found if len(problem.path) == 1}
+    found += _service_problems(data, wrong, most)
+    if not any(path[:1] == ("external",) for path in wrong):
+        found += external_schema.problems(data.get("external", {}))
+    return found
+
+
+def _service_problems(data: Mapping[str, Any], wrong: set[Path_], most: int) -> list[Problem]:
+    """What is wrong with each service by its own type; those in ``wrong`` have no type to go by."""
+    found: list[Problem] = []
+    if ("services",) in wrong:
+        return found
     for name, options in data.get("services", {}).items():
+        if ("services", name) in wrong:
+            continue
         kind = service_types().get(options["type"])
         if kind is None:
             message = schema.unknown("service type", options["type"], service_types())
             found.append(Problem(("services", name, "type"), message))
         else:
             found += schema.problems(options, topology_schema.service_schema(kind), ("services", name))
+        if len(found) > most:
+            break
     return found
 
 
-def _error(document: yamldoc.Document, found: list[Problem]) -> UsageError:
-    lines = sorted((*document.where(problem.path), yamldoc.dotted(problem.path), problem.message) for problem in found)
-    sentences = [f"{document.file}:{line}: {key + ': ' if key else ''}{message}" for line, _, key, message in lines]
-    if len(sentences) > MAX_PROBLEMS:
-        sentences[MAX_PROBLEMS:] = [f"and {len(sentences) - MAX_PROBLEMS} more"]
-    return UsageError("\n".join(sentences))
+def _error(document: yamldoc.Document, found: list[Problem]) -> SourceError:
+    # Of what stands below an unknown key nobody knows what it is.
+    hidden: list[Span] = [
+        *document.secrets,
+        *document.spans_below({one.path for one in found if one.at_key and one.secret}),
+    ]
+    mistakes = []
+    for problem in found:
+        place = document.value_place(problem.path)
+        if problem.secret and place != document.place(problem.path):
+            hidden.append((place.line, place.column, place.line, place.column + place.width))
+        if problem.at_key or problem.secret:
+            place = document.place(problem.path)
+        mistakes.append(Mistake(place, yamldoc.dotted(problem.path), problem.message))
+    return SourceError(document.file, document.text, mistakes, hidden)
 
 
 def _build(document: yamldoc.Document) -> Topology:
@@ -205,17 +273,18 @@ def _build(document: yamldoc.Document) -> Topology:
             after=tuple(options.pop("after")),
             beside=options.pop("with", None),
         )
+    quorum = _quorum(data.get("quorum", {}), len(node_names))
     return Topology(
         name=cluster["name"],
         secrets_dir=Path(document.file).absolute().parent / cluster["secrets_dir"],
         authkey=None if cluster["encryption"] == "off" else cluster["authkey"],
-        detection=_times(Detection, cluster["detection"]),
+        detection=_detection(cluster["detection"]),
         nodes={
             name: Node(name, node["id"], tuple(node["links"]), _fence(node.get("fence")))
             for name, node in data["nodes"].items()
         },
-        fencing=_fence(data.get("fencing")),
-        quorum=_quorum(data.get("quorum", {}), len(node_names)),
+        fencing=_fencing(data.get("fencing"), quorum),
+        quorum=quorum,
         vips={
             name: Vip(
                 name,
@@ -232,7 +301,26 @@ def _build(document: yamldoc.Document) -> Topology:
         file=document.file,
         text=document.text,
         data=document.data,
+        sbd=_sbd(data.get("fencing"), quorum),
+        alerts=alerts_schema.build(data["alerts"]),
+        hooks=hooks_schema.build(data["hooks"]),
+        history_keep=data["history"]["keep"],
     )
+
+
+def _sbd(written: Mapping[str, Any] | None, quorum: Quorum) -> Sbd | None:
+    if written is None or "sbd" not in written:
+        return None
+    return sbd.build(written["sbd"], quorum.device.sync_timeout if quorum.device else None, quorum.device is not None)
+
+
+def _fencing(written: Mapping[str, Any] | None, quorum: Quorum) -> Fence | None:
+    """The fence device for all nodes; with sbd the one that writes to its disks, None when it has none."""
+    wanted = _sbd(written, quorum)
+    if wanted is None or written is None:
+        return _fence(written)
+    delays = {key: written[key] for key in ("delay", "max_delay") if key in written}
+    return _fence({"agent": wanted.agent, **sbd.parameters(wanted), **delays}) if wanted.devices else None
 
 
 def _fence(written: Mapping[str, Any] | None) -> Fence | None:
@@ -251,9 +339,12 @@ def _plain(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _times(kind: type[Detection], written: Mapping[str, str]) -> Detection:
-    names = (field.name for field in dataclasses.fields(kind))
-    return kind(**{name: milliseconds(written[name]) if name in written else None for name in names})  # type: ignore[arg-type]
+def _detection(written: Any) -> Detection:
+    if isinstance(written, str):
+        times = topology_schema.SCHEMA["properties"]["cluster"]["properties"]["detection"]
+        written = schema.with_defaults(dict(topology_schema.DETECTION[written]), times)
+    names = (field.name for field in dataclasses.fields(Detection))
+    return Detection(**{name: milliseconds(written[name]) if name in written else None for name in names})  # type: ignore[arg-type]
 
 
 def _quorum(written: Mapping[str, Any], nodes: int) -> Quorum:

@@ -1,39 +1,38 @@
-"""What a schema cannot say about a topology: references that lead nowhere, addresses used twice, nodes nobody can fence."""
+"""What a schema cannot say about a topology: references that lead nowhere, addresses used twice, services that wait for each other."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from hafailover.crm import schema
+from hafailover.crm import alerts_schema, hooks_schema, schema, secret_names, topology_fencing
+from hafailover.crm.knots import knots
 from hafailover.crm.schema import Problem
 from hafailover.crm.service import service_types
 from hafailover.crm.yamldoc import Path_
 
 if TYPE_CHECKING:
-    from hafailover.crm.topology import Fence, Service, Topology
+    from hafailover.crm.topology import Service, Topology
 
-# Fence agents read a secret from the output of a program; under which parameter, is the agents' own convention.
-FENCE_SECRETS = {
-    "password": "password_script",
-    "passwd": "passwd_script",
-    "snmp_priv_passwd": "snmp_priv_passwd_script",
-}
-_LOOKS_SECRET = re.compile(r"pass|secret|token|private_key")
-# A path that holds a secret is not one.
-_NOT_SECRET = re.compile(r"_(script|file|path)$")
+_MANY = 8  # names of a circle that are shown
+_WAYS = 100  # circles of which the names are shown: each is looked for in the whole topology
+# 8, 0.5, 64M: no secret, whatever the name.
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?[A-Za-z]?")
 
 
 def problems(topology: Topology) -> Iterator[Problem]:
     """Everything wrong with ``topology``; its file has passed the schema."""
     yield from _nodes(topology)
-    yield from _fencing(topology)
+    yield from topology_fencing.problems(topology)
     yield from _quorum(topology)
     yield from _vips(topology)
     yield from _services(topology)
     yield from _names(topology)
+    yield from alerts_schema.problems(topology.alerts)
+    yield from hooks_schema.problems(topology)
 
 
 def _nodes(topology: Topology) -> Iterator[Problem]:
@@ -62,32 +61,6 @@ def _nodes(topology: Topology) -> Iterator[Problem]:
 
 def _version(link: str) -> int:
     return ipaddress.ip_address(link).version
-
-
-def _fencing(topology: Topology) -> Iterator[Problem]:
-    if topology.fencing:
-        yield from _fence(("fencing",), topology.fencing)
-    for node in topology.nodes.values():
-        if node.fence:
-            yield from _fence(("nodes", node.name, "fence"), node.fence)
-        elif not topology.fencing and not topology.lab:
-            yield Problem(
-                ("nodes", node.name),
-                f"nothing can switch {node.name} off: give it fence, or give fencing for all; "
-                "without that a split cluster writes on both sides (lab: true is for throw-away clusters)",
-            )
-
-
-def _fence(path: tuple[str, ...], fence: Fence) -> Iterator[Problem]:
-    for key, value in fence.parameters.items():
-        if value.startswith("file:"):
-            if key not in FENCE_SECRETS:
-                known = ", ".join(FENCE_SECRETS)
-                yield Problem((*path, key), f"cannot be read from a file; fence agents can do that with {known}")
-            elif schema.problems(value, schema.secret("")):
-                yield Problem((*path, key), "is not a reference to a file; write file:NAME")
-        elif _LOOKS_SECRET.search(key) and not _NOT_SECRET.search(key):
-            yield Problem((*path, key), "is written in plain; put it into a file in secrets_dir and write file:NAME")
 
 
 def _quorum(topology: Topology) -> Iterator[Problem]:
@@ -162,6 +135,7 @@ def _follow(topology: Topology, follows: str) -> tuple[str | None, tuple[str, ..
 
 def _services(topology: Topology) -> Iterator[Problem]:
     claimed: dict[tuple[str, str, str], str] = {}
+    ties = _Ties(topology)
     for service in topology.services.values():
         here = ("services", service.name)
         strangers = [node for node in service.nodes if node not in topology.nodes]
@@ -170,7 +144,8 @@ def _services(topology: Topology) -> Iterator[Problem]:
         kind = service_types()[service.type]
         for problem in kind.check(service, topology):
             yield Problem((*here, *problem.path), problem.message)
-        yield from _references(topology, service)
+        yield from _references(topology, service, ties)
+        yield from _plain_secrets(service.options, here)
         for what, value in kind.claims(service):
             owners = {node: claimed.setdefault((node, what, value), service.name) for node in service.nodes}
             shared = [node for node, owner in owners.items() if owner != service.name]
@@ -180,25 +155,60 @@ def _services(topology: Topology) -> Iterator[Problem]:
                 )
 
 
-def _references(topology: Topology, service: Service) -> Iterator[Problem]:
+def _plain_secrets(options: object, here: Path_) -> Iterator[Problem]:
+    """Secrets among options that are handed on as they are; what a service knows as a secret, its schema has seen to."""
+    if isinstance(options, dict):
+        for key, value in options.items():
+            if isinstance(value, str) and not _NUMBER.fullmatch(value) and secret_names.is_inline(str(key), value):
+                yield Problem(
+                    (*here, key),
+                    "is a secret in plain, and everybody may read the topology; set it where only the server can read it "
+                    "(a file of its own configuration with mode 0600), and not here",
+                    secret=True,
+                )
+            yield from _plain_secrets(value, (*here, key))
+
+
+class _Ties:
+    """What is looked up for each reference: components of services that need each other, and what addresses follow."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology, self._shown = topology, 0
+        self._components = knots((*topology.services, *topology.vips), partial(_needs, topology))
+        self.followed = {vip.follows for vip in topology.vips.values()}
+
+    def circle(self, begin: str, other: str) -> str | None:
+        """The circle from ``begin`` over ``other`` in words, None when there is none."""
+        if self._components.get(begin) != self._components.get(other):
+            return None
+        self._shown += 1
+        if self._shown > _WAYS:
+            return f"{begin} after {other} and so on"
+        circle = _circle(self._topology, begin, other)
+        if len(circle) > _MANY:
+            circle = [*circle[: _MANY - 2], f"({len(circle) - _MANY} more)", *circle[-2:]]
+        return " after ".join(circle)
+
+
+def _references(topology: Topology, service: Service, ties: _Ties) -> Iterator[Problem]:
     """What is wrong with the keys ``after`` and ``with`` of a service."""
     here = ("services", service.name)
     for index, reference in enumerate(service.after):
-        yield from _reference(topology, service, (*here, "after", index), reference)
+        yield from _reference(topology, service, (*here, "after", index), reference, ties)
         name, _, role = reference.partition(".")
         if name not in topology.services or not role or not service_types()[service.type].cloned(service):
             continue
-        if not any(vip.follows == reference for vip in topology.vips.values()):
+        if reference not in ties.followed:
             yield Problem(
                 (*here, "after", index),
                 f"an instance on every node can only wait for an address that follows {reference}, and there is none; "
                 f"add one to vips (follows: {reference})",
             )
     if service.beside:
-        yield from _reference(topology, service, (*here, "with"), service.beside)
+        yield from _reference(topology, service, (*here, "with"), service.beside, ties)
 
 
-def _reference(topology: Topology, service: Service, here: Path_, reference: str) -> Iterator[Problem]:
+def _reference(topology: Topology, service: Service, here: Path_, reference: str, ties: _Ties) -> Iterator[Problem]:
     """What is wrong with one reference, which stands at ``here``."""
     problem, nodes = None, None
     if reference not in topology.vips or here[-1] == "with":
@@ -207,9 +217,9 @@ def _reference(topology: Topology, service: Service, here: Path_, reference: str
         yield Problem(here, problem)
         return
     name, _, role = reference.partition(".")
-    circle = _circle(topology, service.name, name)
-    if circle:
-        yield Problem(here, f"goes round in a circle, nothing could start first: {' after '.join(circle)}")
+    circle = ties.circle(service.name, name)
+    if circle is not None:
+        yield Problem(here, f"goes round in a circle, nothing could start first: {circle}")
     absent = [node for node in service.nodes if node in topology.nodes and node not in (nodes or topology.nodes)]
     if here[-1] == "with" and len(absent) == len(service.nodes):
         yield Problem(here, f"{name} runs on none of {', '.join(service.nodes)}")
@@ -219,26 +229,28 @@ def _reference(topology: Topology, service: Service, here: Path_, reference: str
 
 
 def _circle(topology: Topology, begin: str, other: str) -> list[str]:
-    """The services and addresses from ``begin`` over ``other`` back to ``begin``, or an empty list."""
-    waiting = [[begin, other]]
-    seen: set[str] = set()
-    while waiting:
-        way = waiting.pop()
-        if way[-1] == begin:
-            return way
-        if way[-1] in seen:
-            continue
-        seen.add(way[-1])
-        waiting += [[*way, reference.partition(".")[0]] for reference in _needs(topology, way[-1])]
-    return []
+    """The services and addresses from ``begin`` over ``other`` back to ``begin``, of which it is known that there are some."""
+    came_from = {other: begin}
+    waiting = [other]
+    while waiting and begin not in came_from:
+        here = waiting.pop()
+        for name in _needs(topology, here):
+            if name not in came_from:
+                came_from[name] = here
+                waiting.append(name)
+    way = [begin, came_from[begin]]
+    while way[-1] != begin:
+        way.append(came_from[way[-1]])
+    return way[::-1]
 
 
 def _needs(topology: Topology, name: str) -> list[str]:
-    """The references of a service or an address to what has to be there first."""
-    if name in topology.vips:
-        return [topology.vips[name].follows or ""]
-    service = topology.services.get(name)
-    return [*service.after, *([service.beside] if service.beside else [])] if service else []
+    """What has to be there before a service or an address; names that are neither need nothing."""
+    references = [topology.vips[name].follows or ""] if name in topology.vips else []
+    if not references and name in topology.services:
+        service = topology.services[name]
+        references = [*service.after, *([service.beside] if service.beside else [])]
+    return [reference.partition(".")[0] for reference in references]
 
 
 def _names(topology: Topology) -> Iterator[Problem]:

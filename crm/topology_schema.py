@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hafailover.crm import external_schema
+from hafailover.crm import alerts_schema, external_schema, hooks_schema, sbd
 from hafailover.crm.schema import (
     PLAIN,
     Schema,
@@ -46,6 +47,53 @@ def _fence(description: str) -> Schema:
     return fence
 
 
+def _fencing() -> Schema:
+    """Either a fence agent's parameters, or sbd."""
+    fencing = _fence("One fence device for all nodes, or sbd.")
+    properties = fencing["properties"]
+    delays = {key: properties[key] for key in ("delay", "max_delay")}
+    agent = {**properties["agent"], "description": "the fence agent; must be given when sbd is not"}
+    fencing["properties"] = {"sbd": sbd.SCHEMA, **properties, "agent": agent}
+    fencing["required"] = []
+    fencing["if"] = {"required": ["sbd"]}
+    fencing["then"] = {"properties": {"sbd": {}, **delays}, "additionalProperties": False}
+    fencing["else"] = {"properties": {"agent": properties["agent"]}, "required": ["agent"]}
+    fencing["expect"] = "a mapping of agent and the agent's own parameters, or of sbd"
+    return fencing
+
+
+DETECTION: Mapping[str, Mapping[str, str]] = {
+    "default": {},
+    # 300 ms alone fences healthy nodes: a link whose pings are late by knet's default of 150 ms is taken down, and takes the token along.
+    "fast": {
+        "token": "300ms",
+        "token_coefficient": "0ms",
+        "knet_ping_interval": "500ms",
+        "knet_ping_timeout": "2s",
+    },
+}
+"""What a word for ``cluster.detection`` stands for."""
+
+
+def _detection() -> Schema:
+    """One of the words of DETECTION, or the times."""
+    times = mapping(
+        "How soon a node counts as dead: default, fast (docs/detection.md), or times of your own.",
+        {
+            # 3 s is Corosync's own default. One second has been seen to work on busy machines with two cores.
+            "token": duration("silence after which a node is suspected", default="3s"),
+            "token_coefficient": duration("added to token for each node above two"),
+            "consensus": duration("wait for agreement on the members that remain"),
+            "knet_ping_interval": duration("interval of a link's pings"),
+            "knet_ping_timeout": duration("silence after which a link is down"),
+        },
+        default="default",
+    )
+    word = {"enum": list(DETECTION)}
+    expect = f"{', '.join(DETECTION)}, or a mapping of times"
+    return {**times, "type": ["object", "string"], "if": {"type": "string"}, "then": word, "expect": expect}
+
+
 SCHEMA: Schema = mapping(
     "A cluster, its services and its addresses.",
     {
@@ -60,19 +108,7 @@ SCHEMA: Schema = mapping(
                 ),
                 "encryption": choice("whether Corosync encrypts and authenticates", ["on", "off"], default="on"),
                 "authkey": secret("Corosync's key, 128 bytes and more", default="file:corosync-authkey"),
-                "detection": mapping(
-                    "How soon a node counts as dead.",
-                    {
-                        # 3 s is Corosync's own default. One second has been seen to work on busy machines with two
-                        # cores; 300 ms fences healthy nodes unless the knet pings are slowed down too.
-                        "token": duration("silence after which a node is suspected", default="3s"),
-                        "token_coefficient": duration("added to token for each node above two"),
-                        "consensus": duration("wait for agreement on the members that remain"),
-                        "knet_ping_interval": duration("interval of a link's pings"),
-                        "knet_ping_timeout": duration("silence after which a link is down"),
-                    },
-                    default={},
-                ),
+                "detection": _detection(),
             },
             ["name"],
         ),
@@ -98,7 +134,7 @@ SCHEMA: Schema = mapping(
             ),
             minProperties=1,
         ),
-        "fencing": _fence("One fence device for all nodes."),
+        "fencing": _fencing(),
         "quorum": mapping(
             "Who may go on after a split.",
             {
@@ -106,7 +142,11 @@ SCHEMA: Schema = mapping(
                 "device": mapping(
                     "A third voter on another machine (corosync-qnetd).",
                     {
-                        "host": text("its address or name", pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$"),
+                        "host": text(
+                            "its address or name",
+                            pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]{0,252}$",
+                            expect="an address, or a host name of letters, digits, - and . (no _)",
+                        ),
                         "port": number("its port", 1, 65535),
                         "algorithm": choice("how it decides", ["ffsplit", "lms"], default="ffsplit"),
                         "tls": choice(
@@ -131,7 +171,11 @@ SCHEMA: Schema = mapping(
                 "A virtual address.",
                 {
                     "ip": interface("the address and its prefix"),
-                    "nic": text("network interface; found from the address when not given", pattern=r"^[^\s/:]{1,15}$"),
+                    "nic": text(
+                        "network interface; found from the address when not given",
+                        pattern=r"^[^\s/:]{1,15}$",
+                        expect="the name of an interface such as eth0, at most 15 long (eth0:0 is an alias, not an interface)",
+                    ),
                     "follows": text(
                         "where it is: a service or a service's role, such as db.primary",
                         pattern=FOLLOWS,
@@ -157,6 +201,31 @@ SCHEMA: Schema = mapping(
             },
         ),
         "external": external_schema.SCHEMA,
+        "lint": mapping(
+            "What hafailover lint leaves alone in this topology.",
+            {
+                "ignore": {
+                    "type": "object",
+                    "description": "rules that are not reported, by code or name, each with the reason",
+                    "additionalProperties": text("why the rule is ignored", expect="the reason, as text"),
+                    "expect": "a mapping of rules to reasons, such as {L22: one switch only in the lab}",
+                },
+            },
+        ),
+        "alerts": alerts_schema.SCHEMA,
+        "hooks": hooks_schema.SCHEMA,
+        "history": mapping(
+            "What the cluster remembers of what happened (hafailover history).",
+            {
+                "keep": number(
+                    "how many records of each node are kept on every node, for each of five kinds of them",
+                    50,
+                    2000,
+                    default=500,
+                ),
+            },
+            default={},
+        ),
     },
     ["version", "cluster", "nodes"],
 )

@@ -13,6 +13,15 @@ class BadUrl(ValueError):
     """What is wrong with a URL, as a sentence that does not repeat it: it may hold a password."""
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an address and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 class Host(NamedTuple):
     """Where something listens: a name or an address (without brackets), and the port."""
 

@@ -6,25 +6,31 @@ They tell Pacemaker at once, not at its next monitor. If such a hook dies, the n
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Callable
 
 from hafailover.agents import RUN_DIR, journal, process
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Callable
+
+    Report = Callable[[str, Pacemaker, str], str]
+    """Tell Pacemaker that a resource's server died on a node; return what was done, for the log. PacemakerError."""
+
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _TIMEOUT = 10.0  # seconds for each call to Pacemaker; systemd runs hooks with an empty environment
 
-Report = Callable[[str, Pacemaker, str], str]
-"""Tell Pacemaker that a resource's server died on a node; return what was done, for the log. PacemakerError."""
 
+def tell(agent: str, server: str, resource: str, report: Report, node: str = "") -> None:
+    """Have ``report`` tell of the death of ``resource``'s ``server`` unless it was planned, and log what came of it.
 
-def tell(agent: str, server: str, resource: str, report: Report) -> None:
-    """Have ``report`` tell of the death of ``resource``'s ``server`` unless it was planned, and log what came of it."""
+    ``node`` is this node's name where it is known; to ask for it takes as long as half of what has to be done.
+    """
     if os.path.exists(f"{RUN_DIR}/{resource}.planned"):
         return
     try:
-        node = _run(["crm_node", "-n"]).out.strip()
+        node = node or _run(["crm_node", "-n"]).out.strip()
         said = report(resource, Pacemaker(_run, _TIMEOUT), node)
     except (PacemakerError, OSError) as error:
         said = f"{server} died, and Pacemaker could not be told ({error}); its next monitor will find out"

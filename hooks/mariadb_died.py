@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import sys
 
+from hafailover.agents.mariadb import outside
 from hafailover.agents.mariadb.cluster import give_up, handing_over
 from hafailover.agents.mariadb.decide import SCORE_NEVER, SCORE_PRIMARY, SCORE_REQUESTED
+from hafailover.agents.ocf import OcfError
 from hafailover.crm.pacemaker import Pacemaker
 from hafailover.hooks import died
 
@@ -21,8 +23,9 @@ def report(resource: str, pacemaker: Pacemaker, node: str) -> str:
     """Tell Pacemaker that ``resource`` died on ``node``; return what was done, for the log."""
     if handing_over(resource):
         return "mariadbd died; a monitor saw it first and the role is on its way"
-    if pacemaker.published(f"master-{resource}").get(node) in _PRIMARY:
-        heir = give_up(pacemaker, resource, node)
+    scores = pacemaker.published(f"master-{resource}")
+    if scores.get(node) in _PRIMARY:
+        heir = give_up(pacemaker, resource, node, scores)
         if heir:
             return f"mariadbd died; {heir} may take over, so this node gives up the role"
     else:
@@ -33,4 +36,9 @@ def report(resource: str, pacemaker: Pacemaker, node: str) -> str:
 
 def main() -> None:
     """Entry point: argv[1] is the resource's name."""
-    died.tell("mariadb", "mariadbd", sys.argv[1], report)
+    resource = sys.argv[1]
+    try:
+        node = outside.node(resource)
+    except (OcfError, OSError, ValueError):  # never started by Pacemaker since boot, or not readable: the tool is asked
+        node = ""
+    died.tell("mariadb", "mariadbd", resource, report, node)

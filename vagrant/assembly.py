@@ -24,7 +24,7 @@ from hafailover.vagrant.standins.st2 import unit_files
 if TYPE_CHECKING:
     from hafailover.vagrant.lab import Lab
 
-_CLUSTER_TIMEOUT = 60.0
+_CLUSTER_TIMEOUT = 150.0
 
 
 def package_sets(topology: Topology) -> list[str]:
@@ -54,7 +54,11 @@ def build(lab: Lab, topology: Topology, progress: Progress) -> None:
     _parallel(lambda machine: _prepare(lab, topology, machine), lab.plan.machines)
     progress(f"cluster: Corosync and Pacemaker start on {', '.join(lab.cluster_nodes)}")
     first = lab.cluster_nodes[0]
-    host.wait("all nodes are online with a DC and quorum", _CLUSTER_TIMEOUT, lambda: _formed(lab, first), 0.1)
+    try:
+        host.wait("all nodes are online with a DC and quorum", _CLUSTER_TIMEOUT, lambda: _formed(lab, first), 0.1)
+    except HafailoverError as error:
+        # The lab is about to be cleared away, and with it all that could explain this.
+        raise HafailoverError("\n".join([str(error), *health.unformed(lab)])) from error
 
 
 def apply(lab: Lab, progress: Progress) -> None:
@@ -99,8 +103,11 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
     lab.await_boot(machine.name)
     contents = seed.files(machine, lab.plan)
     member = machine.role not in (QUORUM, SPARE)
+    device = render.device_host(topology)
     if member:
         contents += render.render(topology, machine.name)
+    elif machine.role == QUORUM and device:
+        contents += render.render(topology, device)
     database = adapt.standins(topology)
     if database is not None and machine.role != QUORUM:
         contents += unit_files.files(lab.plan.checkout, database)
@@ -115,6 +122,8 @@ def _prepare(lab: Lab, topology: Topology, machine: Machine) -> None:
         lab.unpack(machine.name, seed.archive([file for file in changed if file.content], {}))
     if machine.role != QUORUM:
         lab.exec(machine.name, ["hafailover", "install"], timeout=60, check=True)
+    if any(file.path.startswith("/etc/systemd/system/") for file in contents):
+        lab.exec(machine.name, ["systemctl", "daemon-reload"], timeout=60, check=True)
     units = seed.units(machine, lab.plan)
     if units:
         lab.exec(machine.name, ["systemctl", "--no-block", "start", *units], timeout=30, check=True)

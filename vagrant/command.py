@@ -6,22 +6,21 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable
 
 import click
+from hafailover.crm import completion
 from hafailover.crm import topology as topologies
+from hafailover.crm.command_group import Group
+from hafailover.crm.commands.json_answer import JsonCommand, give, output
 from hafailover.crm.errors import HafailoverError, UsageError
+from hafailover.crm.progress import Progress
 from hafailover.vagrant import health, host, image, state
 from hafailover.vagrant.lab import Lab, Options
 
 DEFAULT_TOPOLOGY = Path(__file__).resolve().parent / "topologies" / "mariadb-pair.yml"
-
-_output = click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
-)
 
 
 def _lab_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,6 +29,7 @@ def _lab_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "name",
         metavar="NAME",
         envvar="HAFAILOVER_LAB",
+        shell_complete=completion.labs,
         help="Which lab; not needed when there is only one. [env: HAFAILOVER_LAB]",
     )(function)
 
@@ -46,21 +46,7 @@ def _chosen(name: str | None) -> str:
     return known[0]
 
 
-class _Progress:
-    """Tells each step on stderr with the seconds since the start."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._began
-
-    def __call__(self, text: str) -> None:
-        click.echo(f"{self.seconds:6.1f} s  {text}", err=True)
-
-
-@click.group(name="lab")
+@click.group(cls=Group, name="lab")
 def command() -> None:
     """Run a real cluster on this machine.
 
@@ -79,10 +65,23 @@ def command() -> None:
 @command.command()
 @click.argument("name", default="default", envvar="HAFAILOVER_LAB")
 @click.option(
-    "-t", "--topology", "file", type=click.Path(path_type=Path), default=DEFAULT_TOPOLOGY, help="Topology file."
+    "-t",
+    "--topology",
+    "file",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_TOPOLOGY,
+    help="Topology file.",
+    shell_complete=completion.topologies,
 )
 @click.option("--suite", default=image.DEFAULT_SUITE, show_default=True, help="Debian release of the nodes.")
-@click.option("--packages", "sets", multiple=True, metavar="SET", help="A further package set for the nodes.")
+@click.option(
+    "--packages",
+    "sets",
+    multiple=True,
+    metavar="SET",
+    help="A further package set for the nodes.",
+    shell_complete=completion.package_sets,
+)
 @click.option("--extra-nodes", type=click.IntRange(0, 8), default=0, help="Further full cluster nodes, without data.")
 @click.option(
     "--spare",
@@ -121,7 +120,7 @@ def up(
     \b
     Example: hafailover lab up two --topology vagrant/topologies/mariadb-pair.yml
     """
-    progress = _Progress()
+    progress = Progress()
     topology = topologies.load(file)
     options = Options(
         suite,
@@ -133,20 +132,22 @@ def up(
         tuple(map(host.check_name, spares)),
     )
     known = name in state.names()
-    lab = Lab.up(name, topology, options, progress)
+    with progress.until_end():
+        progress.now(f"lab {name} is made", log=False)
+        lab = Lab.up(name, topology, options, progress)
     verb = "is already up" if known else f"is up after {progress.seconds:.1f} s"
     click.echo(f"lab {name} {verb}: {', '.join(lab.nodes)}. 'hafailover lab down {name}' removes it.")
 
 
 @command.command()
-@click.argument("name", required=False, envvar="HAFAILOVER_LAB")
+@click.argument("name", required=False, envvar="HAFAILOVER_LAB", shell_complete=completion.labs)
 def down(name: str | None) -> None:
     """Remove the lab NAME, whatever state it is in.
 
     \b
     Example: hafailover lab down
     """
-    progress = _Progress()
+    progress = Progress()
     if name is None and not (os.geteuid() == 0 and state.names()):
         host.require()
         click.echo("there is no lab.")
@@ -158,8 +159,8 @@ def down(name: str | None) -> None:
         click.echo(f"there is no lab {chosen}.")
 
 
-@command.command("list")
-@_output
+@command.command("list", cls=JsonCommand)
+@output
 def list_(output: str) -> None:
     """List all labs on this machine, also what is left of broken ones.
 
@@ -174,15 +175,15 @@ def list_(output: str) -> None:
         phase = "broken" if not alive else found.phase if found else "broken"
         rows.append({"name": name, "phase": phase, "nodes": [m.name for m in found.plan.machines] if found else []})
     if output == "json":
-        click.echo(json.dumps(rows))
+        give(rows)
         return
     for row in rows:
         click.echo(f"{row['name']}: {row['phase']}: {', '.join(row['nodes']) or 'no nodes'}")
 
 
-@command.command()
-@click.argument("name", required=False, envvar="HAFAILOVER_LAB")
-@_output
+@command.command(cls=JsonCommand)
+@click.argument("name", required=False, envvar="HAFAILOVER_LAB", shell_complete=completion.labs)
+@output
 def status(name: str | None, output: str) -> None:
     """Show nodes, power, cables and whether the cluster is healthy. Exit code 0 if it is, 1 if not.
 
@@ -202,7 +203,7 @@ def status(name: str | None, output: str) -> None:
             for machine in lab.nodes.values()
         }
         report = {"name": lab.name, "healthy": not problems, "problems": problems, "nodes": nodes}
-        click.echo(json.dumps({**report, **lab.provider.details()}))
+        give({**report, **lab.provider.details()})
     else:
         click.echo(f"lab {lab.name}: {'healthy' if not problems else 'not healthy'}")
         for machine in lab.nodes.values():
@@ -220,7 +221,7 @@ def status(name: str | None, output: str) -> None:
 
 @command.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @_lab_option
-@click.argument("node")
+@click.argument("node", shell_complete=completion.lab_nodes)
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(name: str | None, node: str, argv: Sequence[str]) -> None:
     """Run a command in NODE as root, with this terminal's streams; its exit code is ours.
@@ -237,7 +238,7 @@ def exec_(name: str | None, node: str, argv: Sequence[str]) -> None:
 
 @command.command()
 @_lab_option
-@click.argument("node")
+@click.argument("node", shell_complete=completion.lab_nodes)
 def cut(name: str | None, node: str) -> None:
     """Pull all network cables of NODE.
 
@@ -250,7 +251,7 @@ def cut(name: str | None, node: str) -> None:
 
 @command.command()
 @_lab_option
-@click.argument("node")
+@click.argument("node", shell_complete=completion.lab_nodes)
 def heal(name: str | None, node: str) -> None:
     """Put all network cables of NODE back.
 
@@ -264,7 +265,7 @@ def heal(name: str | None, node: str) -> None:
 @command.command()
 @_lab_option
 @click.option("-s", "--signal", "number", default="KILL", show_default=True, help="Name or number of the signal.")
-@click.argument("node")
+@click.argument("node", shell_complete=completion.lab_nodes)
 @click.argument("target", metavar="UNIT|PID")
 def kill(name: str | None, number: str, node: str, target: str) -> None:
     """Send a signal to the main process of a unit, or to a process, in NODE.
@@ -288,13 +289,19 @@ def _signal(text: str) -> int:
 
 @command.group()
 def power() -> None:
-    """Give or take the power of a node."""
+    """Give or take the power of a node.
+
+    \b
+    Example:
+      hafailover lab power off db1 --hold
+      hafailover lab power on db1
+    """
 
 
 @power.command("off")
 @_lab_option
 @click.option("--hold", is_flag=True, help="Keep it off: fencing, which reboots, cannot turn it on again.")
-@click.argument("node")
+@click.argument("node", shell_complete=completion.lab_nodes)
 def power_off(name: str | None, hold: bool, node: str) -> None:
     """Take the power of NODE: all it ran is dead at once, its disk stays.
 
@@ -309,7 +316,7 @@ def power_off(name: str | None, hold: bool, node: str) -> None:
 
 @power.command("on")
 @_lab_option
-@click.argument("node")
+@click.argument("node", shell_complete=completion.lab_nodes)
 def power_on(name: str | None, node: str) -> None:
     """Give NODE its power back; it boots and joins the cluster by itself.
 
@@ -325,8 +332,8 @@ def power_on(name: str | None, node: str) -> None:
 @command.command()
 @_lab_option
 @click.option("--since", help="What journalctl --since takes, such as '-5min'.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.argument("node")
+@output
+@click.argument("node", shell_complete=completion.lab_nodes)
 def logs(name: str | None, since: str | None, output: str, node: str) -> None:
     """Print the journal of NODE, also when it is off.
 

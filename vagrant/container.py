@@ -44,6 +44,7 @@ class Containers:
         """Start the machine room; every node exists and is off afterwards."""
         self._check_paths()
         cgroups.hierarchies()
+        host.allow_inotify(progress)
         for share in self.plan.shares:
             (self.directory / "shares" / share).mkdir(parents=True, exist_ok=True)
         progress(f"network: {', '.join(self.plan.subnets)} in a namespace of its own")

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 
 REPORT = ("crm_mon", "--one-shot", "--output-as=xml", "--inactive")
+_LAST_WORDS = {
+    "failed": ("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--no-pager"),
+    "journal": ("journalctl", "--boot", "--lines=15", "--output=short-precise", "--no-pager"),
+}
 
 
 def problems(lab: Lab) -> list[str]:
@@ -33,6 +37,34 @@ def problems(lab: Lab) -> list[str]:
     if answer.returncode != 0:
         return [*found, f"Pacemaker on {asked} does not answer yet"]
     return found + judge(answer.stdout, lab.cluster_nodes)
+
+
+def unformed(lab: Lab) -> list[str]:
+    """Why no cluster has formed, a line each: what each member sees of it, what failed there and what was said last."""
+    found = []
+    for name in lab.cluster_nodes:
+        try:
+            answer = lab.exec(name, REPORT, timeout=15)
+        except HafailoverError as error:
+            found.append(f"{name}: {error}")
+            continue
+        silent = ["Pacemaker does not answer"]
+        seen = silent if answer.returncode else membership(answer.stdout, lab.cluster_nodes)
+        found += [f"{name}: {what}" for what in seen]
+    return [*found, *(line for name in lab.nodes for line in last_words(lab, name))]
+
+
+def last_words(lab: Lab, node: str) -> list[str]:
+    """Which units of a node have failed and what its journal said last, a line each; the node may be about to be cleared away."""
+    found = []
+    for title, argv in _LAST_WORDS.items():
+        try:
+            found += [
+                f"{node}: {title}: {line.strip()}" for line in lab.exec(node, argv, timeout=30).stdout.splitlines()
+            ]
+        except HafailoverError as error:
+            found.append(f"{node}: {error}")
+    return found
 
 
 def membership(report: str, members: list[str]) -> list[str]:

@@ -9,14 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Callable, TypeVar
+from typing import Callable
 
 from hafailover.crm.errors import HafailoverError, UsageError
-
-T = TypeVar("T")
+from hafailover.crm.waiting import wait as wait
 
 # Program -> Debian package, of what the lab starts on the host.
 TOOLS = {
@@ -39,6 +37,8 @@ ENVIRONMENT = {
     "TERM": "dumb",
 }
 
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+_INOTIFY_INSTANCES = 1024
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,23}")
 
 
@@ -51,6 +51,26 @@ def require() -> None:
     for tool, package in TOOLS.items():
         if shutil.which(tool, path=ENVIRONMENT["PATH"]) is None:
             raise UsageError(f"the lab needs the program {tool}, which is not installed: apt-get install {package}.")
+
+
+def allow_inotify(progress: Callable[[str], None]) -> None:
+    """Let as many machines run at a time as there is memory for.
+
+    Each systemd takes eight inotify instances of root's, of which Debian allows 128 in all: the sixteenth machine would neither mount
+    nor listen for messages, and never finish booting, without a word in any log. This is a setting of the whole host, until it boots.
+    """
+    try:
+        allowed = int(_INOTIFY.read_text())
+        if allowed >= _INOTIFY_INSTANCES:
+            return
+        _INOTIFY.write_text(str(_INOTIFY_INSTANCES))
+    except (OSError, ValueError):
+        progress(
+            f"this host does not let fs.inotify.max_user_instances be raised to {_INOTIFY_INSTANCES}: "
+            "more than fifteen machines at a time, in all labs together, will not boot"
+        )
+        return
+    progress(f"host: fs.inotify.max_user_instances is {_INOTIFY_INSTANCES} instead of {allowed} until it boots again")
 
 
 def check_name(name: str) -> str:
@@ -132,18 +152,6 @@ def shorten(argv: Sequence[str]) -> str:
     """``argv`` as one short line for a message."""
     line = " ".join(argv)
     return line if len(line) <= 120 else line[:117] + "..."
-
-
-def wait(what: str, timeout: float, attempt: Callable[[], T | None], interval: float = 0.05) -> T:
-    """Call ``attempt`` until it returns something that is not None; HafailoverError naming ``what`` after ``timeout`` s."""
-    deadline = time.monotonic() + timeout
-    while True:
-        result = attempt()
-        if result is not None:
-            return result
-        if time.monotonic() >= deadline:
-            raise HafailoverError(f"{what}: not within {timeout:g} s.")
-        time.sleep(interval)
 
 
 def start_time(pid: int) -> int | None:

@@ -15,11 +15,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from hafailover.crm.errors import HafailoverError, UsageError
+from hafailover.crm.progress import under_way
 from hafailover.vagrant.host import ENVIRONMENT, cache_dir, package_root, run
 from hafailover.vagrant.provider import Progress
 
@@ -46,6 +47,18 @@ _DPKG_OPTIONS = (
 # Package → what is run before it is installed. Java's packages register their manual pages, which are left out, and fail
 # without the directory for them.
 _HOOKS = {"tomcat10": 'mkdir -p "$1/usr/share/man/man1"'}
+
+
+# What mmdebstrap says when a stage begins, and what that is to others.
+_STAGES = (
+    ("running apt-get update", "fetching the lists of packages"),
+    ("downloading packages", "fetching the essential packages"),
+    ("extracting archives", "unpacking them"),
+    ("installing essential packages", "installing them"),
+    ("installing remaining packages", "fetching and installing the others"),
+    ("running --customize-hook in shell: sh -c 'chroot", "setting the system up"),
+    ("cleaning package lists", "tidying up"),
+)
 
 
 class Source(NamedTuple):
@@ -209,6 +222,7 @@ def _build(target: Path, suite: str, names: Sequence[str], lock: int, progress: 
     (building / "packages.txt").write_text("\n".join(names) + "\n")
     building.rename(target)
     progress(f"image: built in {time.monotonic() - began:.0f} s")
+    under_way(progress, "the machines are made")
     _prune(target, progress)
 
 
@@ -245,15 +259,18 @@ def _mmdebstrap(rootfs: Path, suite: str, names: Sequence[str]) -> list[str]:
 
 
 def _await(builder: subprocess.Popen[bytes], log: Path, began: float, progress: Progress) -> None:
-    spoke = began
+    looked = began
     try:
         while builder.poll() is None:
             now = time.monotonic()
             if now - began > _BUILD_TIMEOUT:
                 raise HafailoverError(f"image: mmdebstrap is not done after {_BUILD_TIMEOUT:g} s; see {log}.")
-            if now - spoke >= 10:
-                spoke = now
-                progress(f"image: {now - began:.0f} s: {_last_line(log)}")
+            if now - looked >= 1:
+                looked = now
+                phase, text = stage(log.read_text(errors="replace"))
+                count = _installed(log.parent / "rootfs")
+                about = f"{count} packages are installed" if count else ""
+                under_way(progress, f"image: {text}", phase, len(_STAGES), about, log=True)
             time.sleep(0.2)
     except BaseException:
         # Its session is its own, so a Ctrl-C at our terminal has not reached it. The next build removes its files.
@@ -267,6 +284,19 @@ def _await(builder: subprocess.Popen[bytes], log: Path, began: float, progress: 
             f"image: mmdebstrap failed with exit code {builder.returncode}: "
             f"{' / '.join(errors[:3]) or _last_line(log)}; the whole log is {log}."
         )
+
+
+def stage(log: str) -> tuple[int, str]:
+    """How many of mmdebstrap's stages are over, by its ``log``, and what it does now, in words."""
+    reached = [number for number, (said, _) in enumerate(_STAGES) if f"I: {said}" in log]
+    return (reached[-1], _STAGES[reached[-1]][1]) if reached else (0, "starting")
+
+
+def _installed(rootfs: Path) -> int:
+    """How many packages are installed in it by now."""
+    with suppress(OSError):
+        return (rootfs / "var/lib/dpkg/status").read_text(errors="replace").count("\nStatus: install ok installed\n")
+    return 0
 
 
 def _last_line(log: Path) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
+from hafailover.crm.history.words import Step
 from hafailover.crm.topology import Topology
 from hafailover.vagrant import adapt, assembly, health, host, image, state
 from hafailover.vagrant.container import Containers
@@ -198,6 +199,35 @@ class Lab:
             self.command(node, argv), start_new_session=True, **{"env": host.ENVIRONMENT, **keywords}
         )
 
+    def mariadb(
+        self, node: str, options: Sequence[str], statements: str, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the database's client program in a node as root, with ``statements`` on its standard input."""
+        return self.exec(node, ["mariadb", *options], timeout, statements)
+
+    def administers(self, node: str) -> bool:
+        """Everywhere."""
+        return True
+
+    def know(self, user: str, password: str) -> None:
+        """Root is root in every node."""
+
+    def history(self, since: float) -> Sequence[Step]:
+        """Nothing: the journals of all nodes can be read, and say more."""
+        return ()
+
+    def probe_popen(self, node: str, argv: Sequence[str], **keywords: Any) -> subprocess.Popen[Any]:
+        """Start the program that watches a node's server inside of that node, where it sees one that is cut off."""
+        return self.popen(node, argv, **keywords)
+
+    def probe_address(self, node: str, socket: str, port: int) -> Mapping[str, Any]:
+        """The server's own socket."""
+        return {"unix_socket": socket}
+
+    def tables(self) -> bool:
+        """A lab has no tables that a drill may not compare."""
+        return True
+
     def client_popen(self, argv: Sequence[str], **keywords: Any) -> subprocess.Popen[Any]:
         """Start ``argv`` on the lab's network outside of every node, with this machine's files and ``keywords`` of Popen."""
         return subprocess.Popen(self.provider.client_command(argv), **keywords)
@@ -239,7 +269,10 @@ class Lab:
         def booted() -> bool | None:
             return True if self.states()[node].power == "on" else None
 
-        host.wait(f"{node} has booted", timeout, booted)
+        try:
+            host.wait(f"{node} has booted", timeout, booted)
+        except HafailoverError as error:
+            raise HafailoverError("\n".join([str(error), *health.last_words(self, node)])) from error
 
     def power_log(self) -> list[PowerEvent]:
         """Everything that happened to power and cables, oldest first."""

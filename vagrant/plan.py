@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Union
 
 from hafailover.crm.errors import UsageError
+from hafailover.crm.urls import is_address
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
@@ -212,23 +213,15 @@ def make(
     return Plan(name, tuple(str(n) for n in subnets.networks), machines, client)
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _quorum_name(host: str, nodes: Collection[str]) -> str:
-    name = "quorum" if _is_address(host) else host.partition(".")[0]
+    name = "quorum" if is_address(host) else host.partition(".")[0]
     while name in nodes:
         name += "-device"
     return name
 
 
 def _quorum_address(subnets: _Subnets, host: str) -> tuple[int, str]:
-    if not _is_address(host):
+    if not is_address(host):
         return 0, subnets.free(0)
     if subnets.find(ipaddress.ip_address(host)) is None:
         networks = ", ".join(str(n) for n in subnets.networks)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from hafailover.agents import child, mounts
 from hafailover.agents.glustervolume import place
@@ -20,6 +21,8 @@ _LOOK = 20.0  # seconds for a look at a disk
 _MAKE = 120.0
 _MOUNT = 30.0
 _UNMOUNT = 20.0
+_BUSY = 5.0  # seconds in which a disk that is still in use is asked for again
+_BUSY_PAUSE = 0.2
 _NEW = (
     ".hafailover-brick-new"  # beside the mark while the place is a new one, whose bricks may be filled from the others'
 )
@@ -331,6 +334,13 @@ def unmount(ctx: Context, want: place.Wanted) -> None:
     here = mounts.stack(table, want.directory)
     if not want.device or not here or here[-1].device != _number(want.device):
         return
-    answer = ctx.run(["umount", "--", want.directory], timeout=_UNMOUNT)
-    if answer.rc != 0 or answer.timed_out:
-        ctx.log("warning", f"{want.directory} stays mounted: {' '.join(answer.err.split()) or 'umount does not end'}")
+    end = time.monotonic() + ctx.deadline.bound(_BUSY)
+    while True:
+        answer = ctx.run(["umount", "--", want.directory], timeout=_UNMOUNT)
+        if answer.rc == 0 and not answer.timed_out:
+            return
+        # Whoever was killed a moment ago, or only looked, still has it; who then wipes a disk that is to be replaced is told it is busy.
+        if answer.timed_out or "busy" not in answer.err or time.monotonic() > end:
+            break
+        time.sleep(_BUSY_PAUSE)
+    ctx.log("warning", f"{want.directory} stays mounted: {' '.join(answer.err.split()) or 'umount does not end'}")

@@ -15,7 +15,7 @@ from hafailover.agents.glustervolume.decide import Course, Facts, Told, Volume
 from hafailover.agents.glustervolume.sight import Sight
 from hafailover.agents.memo import Memo
 from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, SUCCESS, Context, OcfError
-from hafailover.crm.pacemaker import PacemakerError
+from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -331,14 +331,11 @@ class Forming:
         self._sight.note_behind(fewer=done)
 
     def _take_back(self, attribute: str) -> None:
-        answer = self._ctx.run(["attrd_updater", "-D", "-n", attribute], timeout=15)
-        if answer.rc != 0:
-            self._ctx.log(
-                "warning", f"the attribute {attribute} cannot be taken back: {command.said(answer.out, answer.err)}"
-            )
+        try:
+            Pacemaker(self._ctx.run).unmark(attribute)
+        except PacemakerError as error:
+            self._ctx.log("warning", f"the attribute {attribute} cannot be taken back: {error}")
 
     def ready(self) -> None:
         """Give this node the attribute by which the mount may run. It ends with the node, and not with a restart of its bricks."""
-        answer = self._ctx.run(["attrd_updater", "-n", f"{self._ctx.instance}-ready", "-U", "1"], timeout=15)
-        if answer.rc != 0:
-            raise PacemakerError(f"attrd_updater failed with {answer.rc}: {answer.err.strip()}")
+        Pacemaker(self._ctx.run).mark(f"{self._ctx.instance}-ready", "1")

@@ -5,5 +5,22 @@ Layout: ``gtid``, ``journal`` and ``decide`` are pure (facts in, verdict with it
 ``agent`` has its actions.
 """
 
-from hafailover.agents.mariadb import agent as _actions  # noqa: F401  it registers them
-from hafailover.agents.mariadb.declaration import agent as agent
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hafailover.agents.ocf import Agent
+
+    agent: Agent
+else:
+
+    def __getattr__(name: str) -> Agent:
+        """The agent, with its actions, once somebody wants it: they take 60 ms to load, and ``status`` needs the rules alone."""
+        if name != "agent":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from hafailover.agents.mariadb import declaration
+
+        # It registers them.
+        __import__("hafailover.agents.mariadb.actions")
+        globals()["agent"] = declaration.agent
+        return declaration.agent

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from hafailover.agents import ocf
+from hafailover.agents.asking import Asked
 from hafailover.agents.mariadb import events, sessions
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import JournalError
@@ -33,6 +34,7 @@ def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> in
     if sessions.waits_for_space(server):
         # Its position counts a transaction that is not in the binary log, and may never be.
         return kill_instead(ctx, cluster, unit, "the disk is full, and commits wait for space")
+    entry = Asked(cluster.journal)  # for its epoch, in which the position counts
     if server.writable():
         if server.waiters() and not cluster.pacemaker.quorate():
             return kill_instead(ctx, cluster, unit, "commits wait for a replica and quorum is lost")
@@ -52,7 +54,7 @@ def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> in
         time.sleep(_STILL)
         if server.binlog_position() != position:
             continue
-        cluster.publish_for_epoch("final", cluster.journal().epoch, position)
+        cluster.publish_for_epoch("final", entry.answer().epoch, position)
         if server.binlog_position() == position and not server.waiters():
             ctx.event(
                 "demoted", f"read-only at {position or 'an empty history'}; {number} sessions ended", sessions=number

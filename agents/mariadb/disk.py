@@ -10,7 +10,6 @@ import os
 import time
 
 from hafailover.agents import RUN_DIR
-from hafailover.agents.mariadb.cluster import successor
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -85,7 +84,7 @@ def look(ctx: Context, server: Connection) -> Disk:
 
 def hand_over(ctx: Context, cluster: Cluster, disk: Disk) -> bool:
     """Give a primary's role to a replica that has space left, if there is one; True when that is under way."""
-    heir = successor(cluster.pacemaker, cluster.resource, cluster.node)
+    heir = next((name for name in cluster.able() if name != cluster.node), None)
     keep = leave(disk, heir, cluster.published("disk"))
     why = trouble(disk)
     if keep or why is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from hafailover.agents import RUN_DIR
-from hafailover.agents.mariadb.cluster import Refused
+from hafailover.agents.mariadb.records import Refused
 from hafailover.agents.mariadb.sql import Connection, SqlError
 
 TYPE_CHECKING = False

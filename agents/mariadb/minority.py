@@ -59,16 +59,21 @@ def note(cluster: Cluster, entry: Journal, read_at: float) -> None:
         _write(path, f"{read_at:.3f} {text}")
 
 
-def doubt(ctx: Context, process: Process, entry: Journal) -> str:
-    """Say that this node was without quorum since ``entry`` was known to stand, or "".
+def last_change(ctx: Context) -> str:
+    """What Corosync has last logged about this node's quorum since it booted, or ""."""
+    argv = ["journalctl", "-b", "-q", "-n", "1", "-t", "corosync", "-g", _SAID, "-o", "short-monotonic"]
+    return ctx.run(argv, timeout=ctx.deadline.bound(_LOOK)).out.strip()
+
+
+def doubt(ctx: Context, process: Process, entry: Journal, line: str | None = None) -> str:
+    """Say that this node was without quorum since ``entry`` was known to stand, or "". ``line``: what :func:`last_change` has said.
 
     Without a note the proof may be as old as the server. A log that does not answer is no reason to serve nobody: what is told here is then
     left to Pacemaker alone.
     """
     since, _, text = _read(_path(ctx.instance, "proved")).partition(" ")
     begun = float(since) if text == journal.write(entry) else process.uptime_at_start()
-    argv = ["journalctl", "-b", "-q", "-n", "1", "-t", "corosync", "-g", _SAID, "-o", "short-monotonic"]
-    line = ctx.run(argv, timeout=ctx.deadline.bound(_LOOK)).out.strip()
+    line = last_change(ctx) if line is None else line
     if not line:
         return ""
     try:

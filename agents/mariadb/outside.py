@@ -58,6 +58,11 @@ def environment(resource: str) -> Mapping[str, str]:
         raise OcfError(ERR_CONFIGURED, f"{resource} has not been started on this node since it booted") from None
 
 
+def node(resource: str) -> str:
+    """This node's name, as Pacemaker gave it to the instance; OcfError."""
+    return environment(resource).get(_ON_NODE, "")
+
+
 def context(resource: str, action: str, timeout: float) -> Context:
     """A context of ``resource`` as Pacemaker would make it, ``timeout`` seconds before its deadline; OcfError."""
     from hafailover.agents.mariadb.declaration import agent

@@ -17,9 +17,10 @@ from __future__ import annotations
 import time
 
 from hafailover.agents.mariadb import decide, gtid, replication
-from hafailover.agents.mariadb.cluster import Cluster, Refused, now
+from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.decide import Peer
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.records import Refused
 from hafailover.agents.mariadb.semisync import enforce, release
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.nodes import addresses
@@ -105,7 +106,7 @@ def _prove(
             release(server)
         return refusal
     try:
-        cluster.record(journal.regained(lives, now()), journal)
+        cluster.records.write(journal.regained(lives, now()), journal)
     except Refused as refused:
         # The mark may have been written all the same, and the replica be promoted on it: commits go on waiting.
         return f"is caught up but cannot be recorded: {refused}"

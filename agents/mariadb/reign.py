@@ -26,15 +26,15 @@ def found(cluster: Cluster) -> int:
 
 def _record_again(ctx: Context, cluster: Cluster, server: Connection) -> Journal:
     """Undo an old copy of the CIB that has won; return the journal as it is then."""
-    with cluster.writing as alone:
-        seen, recorded = cluster.journal(), cluster.recorded()
+    with cluster.records.writing as alone:
+        seen, recorded = cluster.journal(), cluster.records.last()
         setback = decide.setback(seen, recorded, cluster.node)
         if not alone or not setback or not recorded:
             return seen  # it was being written at that moment
         # Its replicas are stale until they are proved again: what an old copy says of them may be believed by one that reads it now.
         newest = max(recorded, seen, key=lambda known: known.epoch)
         entry = newest.promoted(cluster.node, gtid.latest(server.state()), now())
-        cluster.record(entry, seen)
+        cluster.records.write(entry, seen)
         ctx.event("record-again", f"{setback}; recorded again as epoch {entry.epoch}")
         return entry
 
@@ -42,7 +42,7 @@ def _record_again(ctx: Context, cluster: Cluster, server: Connection) -> Journal
 def look(ctx: Context, cluster: Cluster, server: Connection) -> int:
     """Keep the record of this primary true and its promise about replicas; return the monitor's OCF code, or OcfError."""
     entry = cluster.journal()
-    if decide.setback(entry, cluster.recorded(), cluster.node):
+    if decide.setback(entry, cluster.records.last(), cluster.node):
         entry = _record_again(ctx, cluster, server)
     if entry.primary != cluster.node:
         raise ocf.OcfError(

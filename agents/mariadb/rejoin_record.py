@@ -1,13 +1,11 @@
 """Which rung of the rejoin ladder brought this node's server back, and why: for status, explain and history.
 
-The text is ``RUNG epoch reason``. It lies in /run and is published; both end with the node's boot, the event stays in the journal.
+The text, ``RUNG epoch reason``, is told to all nodes (agents/mariadb/told.py); the event stays in the journal.
 """
 
 from __future__ import annotations
 
-import os
-
-from hafailover.agents import RUN_DIR
+from hafailover.agents.mariadb import told
 from hafailover.agents.record import NamedTuple
 
 TYPE_CHECKING = False
@@ -19,7 +17,6 @@ GTID = "gtid"
 TRUNCATED = "truncated"
 CLONE = "clone"
 QUARANTINE = "quarantine"
-ATTRIBUTE = "rejoin"
 _RUNGS = (GTID, TRUNCATED, CLONE, QUARANTINE)
 
 
@@ -40,32 +37,10 @@ def parse(text: str) -> Rejoin | None:
 
 def read(resource: str) -> Rejoin | None:
     """What was recorded last since this node booted, or None."""
-    try:
-        with open(_path(resource), encoding="utf-8") as file:
-            return parse(file.read())
-    except FileNotFoundError:
-        return None
+    return parse(told.known(resource).get(told.REJOIN, ""))
 
 
 def record(ctx: Context, cluster: Cluster, rejoin: Rejoin) -> None:
-    """Keep and publish ``rejoin``, and write the event, unless it is what was recorded last."""
-    if read(ctx.instance) == rejoin:
-        return
-    text = f"{rejoin.rung} {rejoin.epoch} {rejoin.reason}"
-    os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
-    with open(_path(ctx.instance) + ".new", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.rename(_path(ctx.instance) + ".new", _path(ctx.instance))
-    cluster.publish(ATTRIBUTE, text)
-    ctx.event("rejoin", f"rejoined ({rejoin.rung}): {rejoin.reason}", rung=rejoin.rung, epoch=rejoin.epoch)
-
-
-def publish_again(resource: str, cluster: Cluster) -> None:
-    """Publish what was recorded last: a Pacemaker that was restarted has forgotten it."""
-    known = read(resource)
-    if known:
-        cluster.publish(ATTRIBUTE, f"{known.rung} {known.epoch} {known.reason}")
-
-
-def _path(resource: str) -> str:
-    return f"{RUN_DIR}/{resource}.{ATTRIBUTE}"
+    """Keep and tell ``rejoin``, and write the event, unless it is what was recorded last."""
+    if cluster.tell({told.REJOIN: f"{rejoin.rung} {rejoin.epoch} {rejoin.reason}"}):
+        ctx.event("rejoin", f"rejoined ({rejoin.rung}): {rejoin.reason}", rung=rejoin.rung, epoch=rejoin.epoch)

@@ -16,7 +16,8 @@ from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 from hafailover.agents.record import NamedTuple
 
-_ADMISSION = 4.0  # seconds to wait for the primary's answer; the next monitor asks again
+ADMISSION = 4.0
+"""Seconds to wait for the primary's answer; the next monitor asks again."""
 _ADMISSION_LOOK = 0.2
 PEER_TIMEOUT = 3.0  # seconds; a peer that takes longer is asked again by the next monitor
 _CHANGE_MASTER = (
@@ -65,9 +66,7 @@ def connect(ctx: Context, node: str) -> Connection:
     return sql.remote(addresses(ctx.params["nodes"])[node], ctx.params["port"], account.user, account.password, timeout)
 
 
-def follow(
-    ctx: Context, cluster: Cluster, server: Connection, primary: str, patience: float = _ADMISSION
-) -> str | None:
+def follow(ctx: Context, cluster: Cluster, server: Connection, primary: str, patience: float = ADMISSION) -> str | None:
     """Make ``server`` (this node's) replicate from ``primary``; return the reason when it must not or cannot yet.
 
     Both settings below must hold when replication starts: recovery may have truncated transactions of this server's own that the
@@ -126,7 +125,7 @@ def receive(
     server: Connection,
     primary: str,
     proved: bool = False,
-    patience: float = _ADMISSION,
+    patience: float = ADMISSION,
 ) -> str | None:
     """With the SQL thread running, publish this life and begin to receive; return the reason when that must wait.
 

@@ -2,53 +2,93 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from hafailover.agents import ocf
-from hafailover.agents.mariadb import decide, draining, first, gtid, life, lineage, minority, replication, semisync, sql
-from hafailover.agents.mariadb.cluster import Cluster, Refused, now
+from hafailover.agents.asking import Asked, together
+from hafailover.agents.mariadb import (
+    decide,
+    draining,
+    first,
+    gtid,
+    hooks,
+    life,
+    lineage,
+    minority,
+    replication,
+    semisync,
+    sql,
+)
+from hafailover.agents.mariadb.cluster import Cluster, in_epoch, now
 from hafailover.agents.mariadb.decide import Standing
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.records import Refused
 from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
 from hafailover.crm.pacemaker import PacemakerError
 
-_UNREACHABLE = 0.15  # seconds; stopping an IO thread takes 20 ms, unless its primary is unreachable
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Callable
+
+_UNREACHABLE = 0.05  # seconds; stopping an IO thread takes 20 ms, unless its primary is unreachable
 _CLAIM_PATIENCE = 30.0  # seconds for the cluster to answer and to have quorum
 _CLAIM_PAUSE = 0.2
 _ERRANT_LOOKS = 10  # a transaction is in the binary log for one fsync before it counts as applied
 _STILL = 0.02  # seconds between two equal positions that make a server "standing still"
 
 
-def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, journal: Journal, hint: bool) -> Standing:
+def standing(
+    ctx: Context,
+    cluster: Cluster,
+    unit: Unit,
+    server: Connection,
+    journal: Journal,
+    hint: bool,
+    ahead: Mapping[str, Asked] | None = None,
+) -> Standing:
     """Gather what the promotion rules want to know, and no more: each answer from Pacemaker costs a process.
 
-    ``hint``: the result only becomes a score, so quorum is left to Pacemaker; promote itself asks for everything again.
+    ``hint``: the result only becomes a score, so quorum is left to Pacemaker; promote itself asks for everything again. ``ahead``: what
+    was asked for already, by name.
     """
+    ahead = ahead or {}
     nodes = tuple(addresses(ctx.params["nodes"]))
     process = unit.process()
     alone = journal.primary in ("", cluster.node)
-    online = cluster.pacemaker.joined() if alone or len(nodes) > 2 else frozenset(nodes)
-    virgin: frozenset[str] = frozenset()
-    positions: dict[str, str] = {}
-    lives: dict[str, str] = {}
+    questions: dict[str, Callable[[], Any]] = {}
+    if alone or len(nodes) > 2:
+        questions["online"] = cluster.pacemaker.joined
     if not journal.epoch:
-        positions, virgin = first.read_shown(cluster.published("position"))
+        questions["shown"] = lambda: cluster.published("position")
     elif not hint and len(set(journal.sync) - {cluster.node}) > 0:
-        lives = cluster.published("incarnation")
-        for name, said in cluster.published_in_epoch("received", journal.epoch).items():
-            lives[name], _, positions[name] = said.partition(" ")  # the life that received it, which may be over
+        questions["lives"] = lambda: cluster.published("incarnation")
+        questions["received"] = lambda: cluster.published_in_epoch("received", journal.epoch)
+    if alone or not hint:
+        questions["reigns"] = cluster.reigns
+    if not hint:
+        questions["quorate"] = cluster.pacemaker.quorate
+    if process and cluster.node in journal.sync:
+        questions["doubt"] = lambda: _doubt(ctx, process, journal, hint, ahead.get("log"))
+    rest = [name for name in questions if name not in ahead]
+    told = dict(zip(rest, together(*(questions[name] for name in rest))))
+    told.update((name, ahead[name].answer()) for name in questions if name in ahead)
+    online = told.get("online", frozenset(nodes))
+    reigns = told.get("reigns", {})
+    lives = told.get("lives", {})
+    positions, virgin = first.read_shown(told["shown"]) if "shown" in told else ({}, frozenset())
+    for name, said in told.get("received", {}).items():
+        lives[name], _, positions[name] = said.partition(" ")  # the life that received it, which may be over
     state, replica = state_and_replica(server)
-    reigns = cluster.reigns() if alone or not hint else {}
     returned = journal.epoch and alone and reigns.get(cluster.node) != journal.epoch and not online.issuperset(nodes)
     return Standing(
         node=cluster.node,
         nodes=nodes,
         online=online & frozenset(nodes),
-        quorate=True if hint else cluster.pacemaker.quorate(),
+        quorate=told.get("quorate", True),
         journal=journal,
         incarnation=life.of(process, server) if process else "",
         reigns=reigns,
@@ -57,14 +97,14 @@ def standing(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, jou
         state=state,
         positions=positions,
         virgin=virgin,
-        witnessed=bool(returned) and cluster.witnessed(online),
-        doubt=_doubt(ctx, process, journal, hint) if process and cluster.node in journal.sync else "",
+        witnessed=bool(returned) and cluster.records.witnessed(online),
+        doubt=told.get("doubt", ""),
     )
 
 
-def _doubt(ctx: Context, process: Process, journal: Journal, hint: bool) -> str:
+def _doubt(ctx: Context, process: Process, journal: Journal, hint: bool, log: Asked | None) -> str:
     found = minority.found(ctx, process, journal)
-    return found if found or hint else minority.doubt(ctx, process, journal)
+    return found if found or hint else minority.doubt(ctx, process, journal, log.answer() if log else None)
 
 
 def state_and_replica(server: Connection) -> tuple[str, decide.Replica | None]:
@@ -82,18 +122,35 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
 
     The score that made Pacemaker choose this node is only a hint: since the monitor that set it the facts may have changed.
     """
-    journal = cluster.journal()
-    if server.writable() and journal.primary == cluster.node:
-        return ocf.SUCCESS
     receiving = Receiving(ctx)
-    try:
-        journal = _claim(ctx, cluster, unit, server, journal, receiving)
-    except (ocf.OcfError, SqlError):
-        receiving.resume(server)
-        raise
-    if receiving.ended(_UNREACHABLE):
+    with cluster.records.writing:  # from the look on
+        # Nothing of this depends on what the journal says.
+        ahead = {
+            "reigns": Asked(cluster.reigns),
+            "final": Asked(lambda: cluster.published("final")),
+            "log": Asked(lambda: minority.last_change(ctx)),
+        }
+        try:
+            glance = cluster.records.glance()
+        except PacemakerError as error:
+            ctx.log("notice", f"asked again: {error}")
+            ahead, journal = {}, cluster.journal()
+        else:
+            journal = glance.journal
+            ahead["quorate"] = Asked(lambda: glance.members.quorate)
+            ahead["look"] = Asked(lambda: cluster.records.look(promotion=True, glance=glance))
+        before = journal
+        if server.writable() and journal.primary == cluster.node:
+            return ocf.SUCCESS
+        try:
+            journal = _claim(ctx, cluster, unit, server, journal, receiving, ahead)
+        except (ocf.OcfError, SqlError):
+            receiving.resume(server)
+            raise
+    if receiving.ended(0):
         forget_primary(server)
     server.run("SET GLOBAL rpl_semi_sync_slave_enabled=OFF")
+    hooks.before_promotion(ctx, before, journal)
     # Every replica is stale from here on; the first monitor that proves one in sync makes commits wait for it again.
     semisync.release(server)
     server.run("SET GLOBAL read_only=OFF")
@@ -102,6 +159,7 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
     ctx.event("promoted", f"writable as primary of epoch {journal.epoch} at {journal.gtid or 'an empty history'}")
     lineage.keep(unit.datadir, lineage.Lineage(journal.epoch, cluster.node))
     replication.ensure_account(ctx, server)
+    hooks.after_promotion(ctx, before, journal)
     return ocf.SUCCESS
 
 
@@ -115,21 +173,17 @@ class Receiving:
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
-        self._thread: threading.Thread | None = None
+        self._ending: Asked | None = None
 
     def end(self) -> None:
         """Begin to stop the IO thread, once."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._stop, daemon=True)
-            self._thread.start()
-            self._thread.join(_UNREACHABLE)
+        if self._ending is None:
+            self._ending = Asked(self._stop)
+            self._ending.within(_UNREACHABLE)
 
     def ended(self, seconds: float) -> bool:
         """Wait for at most ``seconds``; True when nothing is received any more, or nothing ever was."""
-        if self._thread is None:
-            return True
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self._ending is None or self._ending.within(seconds)
 
     def resume(self, server: Connection) -> None:
         """Receive again after a promotion that did not come about, or this replica would look broken.
@@ -137,9 +191,9 @@ class Receiving:
         Not when the SQL thread has stopped, on an error perhaps that made the promotion fail: with both threads stopped any START SLAVE
         throws away what was received and is not applied.
         """
-        if self._thread is None:
+        if self._ending is None:
             return
-        self._thread.join(self._ctx.deadline.bound(5))
+        self._ending.within(self._ctx.deadline.bound(5))
         replica = server.replica()
         if replica is not None and replica.sql:
             server.run("START SLAVE IO_THREAD")
@@ -159,9 +213,18 @@ def forget_primary(server: Connection) -> None:
 
 
 def _claim(
-    ctx: Context, cluster: Cluster, unit: Unit, server: Connection, journal: Journal, receiving: Receiving
+    ctx: Context,
+    cluster: Cluster,
+    unit: Unit,
+    server: Connection,
+    journal: Journal,
+    receiving: Receiving,
+    ahead: Mapping[str, Asked],
 ) -> Journal:
     """Ask everything again, apply what was received, and record this node as the primary; return the record.
+
+    ``journal`` and ``ahead`` (see :func:`standing`; "final": where a primary that was demoted stopped; "look": :meth:`Cluster.look`) were
+    asked for just now.
 
     A Pacemaker tool that fails, or a partition whose quorum is just forming, is asked again for a while: a failed promote makes
     Pacemaker restart this server, and that ends the one life for which it was proved in sync.
@@ -170,21 +233,25 @@ def _claim(
     entry = None
     while True:
         try:
-            seen = cluster.journal()
+            seen = journal if ahead else cluster.journal()
+            asked, ahead = ahead, {}
             if entry is not None and seen == entry:
-                cluster.record(entry, seen)  # written before, but not confirmed
+                cluster.records.write(entry, seen)  # written before, but not confirmed
                 return entry
             journal = seen
-            facts = standing(ctx, cluster, unit, server, journal, hint=False)
+            facts = standing(ctx, cluster, unit, server, journal, hint=False, ahead=asked)
             refusal = decide.promotion_refusal(facts)
             if not refusal:
+                looked = asked["look"] if asked else Asked(lambda: cluster.records.look(promotion=True))
                 if facts.replica is not None:
                     receiving.end()
                     draining.drain(ctx, server)
-                    _reach_final_position(ctx, cluster, server, journal)
+                    ctx.event("drained", "everything that was received is applied", level="info")
+                    told = asked["final"].answer() if asked else cluster.published("final")
+                    _reach_final_position(cluster, server, journal, in_epoch(told, journal.epoch))
                 entry = journal.promoted(cluster.node, gtid.latest(server.state()), now())
                 entry = entry._replace(origin=first.origin(facts))
-                cluster.record(entry, journal)
+                cluster.records.write(entry, journal, looked.answer())
                 return entry
             if facts.quorate:
                 raise _refuse(cluster, refusal)
@@ -205,9 +272,9 @@ def _refuse(cluster: Cluster, reason: str) -> ocf.OcfError:
     return ocf.OcfError(ocf.ERR_GENERIC, f"not promoted: {reason}")
 
 
-def _reach_final_position(ctx: Context, cluster: Cluster, server: Connection, journal: Journal) -> None:
-    """After a planned demote the old primary has said where it stands: opening before that point would leave writes behind."""
-    final = cluster.published_in_epoch("final", journal.epoch).get(journal.primary)
+def _reach_final_position(cluster: Cluster, server: Connection, journal: Journal, told: Mapping[str, str]) -> None:
+    """After a planned demote the old primary has told where it stands: opening before that point would leave writes behind."""
+    final = told.get(journal.primary)
     if final is None:
         return  # it died before it could say; what it acknowledged is on this server, which was in sync
     mine = gtid.latest(server.binlog_position(), server.state())

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 
 from hafailover.agents.mariadb import decide
-from hafailover.agents.mariadb.cluster import Cluster, Refused, now
+from hafailover.agents.mariadb.cluster import Cluster, now
 from hafailover.agents.mariadb.decide import SemiSync
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.records import Refused
 from hafailover.agents.mariadb.sql import Connection
 from hafailover.agents.ocf import Context
 
@@ -46,9 +47,9 @@ class Watch:
 def degrade(ctx: Context, cluster: Cluster, server: Connection, journal: Journal, reason: str) -> str:
     """Record every replica as stale, then let the commits go; return the sentence for it. Refused: they go on waiting."""
     # Also when the journal names no replica already: that text counts only if it was confirmed.
-    if journal.sync or cluster.recorded() != journal:
+    if journal.sync or cluster.records.last() != journal:
         try:
-            cluster.record(journal.degraded(frozenset(journal.sync), now()), journal)
+            cluster.records.write(journal.degraded(frozenset(journal.sync), now()), journal)
         except Refused as refused:
             raise Refused(f"commits keep waiting: {reason}, and {refused}") from None
     release(server)
@@ -63,7 +64,7 @@ def admit_unwaited(ctx: Context, cluster: Cluster, server: Connection, journal: 
     if not journal.sync or server.semi_sync().enforcing:
         return journal
     stale = journal.degraded(frozenset(journal.sync), now())
-    cluster.record(stale, journal)
+    cluster.records.write(stale, journal)
     ctx.event("degrade", "acknowledgements were not waited for: replicas marked stale")
     return stale
 

@@ -25,7 +25,7 @@ def look(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> int:
     """Keep a running replica replicating and its score true; return the monitor's OCF code, or OcfError when it is degraded."""
     read_at = time.monotonic()
     entry = cluster.journal()
-    cluster.take_back_reign(entry)
+    cluster.records.take_back_reign(entry)
     cluster.tell_users(entry)
     proved = _proved(cluster, unit, server, entry)
     server.sync_relay_log(proved)
@@ -60,17 +60,19 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
         address = addresses(ctx.params["nodes"]).get(entry.primary)
         stopped = replica is not None and decide.stopped_receiving(replica)
         proved = _proved(cluster, unit, server, entry)
+        # A primary that has just been promoted admits nobody before its first monitor, and that waits until this one has ended.
+        patience = 0 if entry.settling(now()) else replication.ADMISSION
         if (
             replica is None
             or replica.source != address
             or (stopped and not replica.sql)
             or (not proved and _must_follow_anew(replica, server))
         ):
-            wrong = replication.follow(ctx, cluster, server, entry.primary)
+            wrong = replication.follow(ctx, cluster, server, entry.primary, patience)
             if wrong and "DIVERGED" not in wrong:
                 wrong = f"{decide.stale(entry)} ({wrong})"
         elif stopped:  # not admitted yet, its promotion came to nothing, or whoever started the SQL thread was ended
-            wrong = replication.receive(ctx, cluster, server, entry.primary, proved)
+            wrong = replication.receive(ctx, cluster, server, entry.primary, proved, patience)
         else:
             state, seen = roles.state_and_replica(server)
             # What one in sync cannot receive any more nobody has acknowledged: barred for it, it would leave the role to a last
@@ -83,7 +85,9 @@ def stand_by(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, ent
             if not wrong and replica.io == "Yes":
                 _joined(ctx, cluster, unit, entry)
     if wrong:
-        cluster.set_score(decide.SCORE_NEVER)
+        # A promotion asks for all of it again, so a score that is late by a few seconds costs nothing; one that falls now, the address.
+        if "DIVERGED" in wrong or not entry.settling(now()):
+            cluster.set_score(decide.SCORE_NEVER)
         cluster.explain(wrong)
         if "DIVERGED" in wrong:
             from hafailover.agents.mariadb import rejoin_record
@@ -190,16 +194,18 @@ def not_promotable(ctx: Context, cluster: Cluster, why: str) -> int:
     return ocf.SUCCESS
 
 
-def publish_received(cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> None:
+def publish_received(ctx: Context, cluster: Cluster, unit: Unit, server: Connection, entry: Journal) -> None:
     """With several replicas in sync an election needs every one's received position; the IO thread stops so that it is final.
 
+    A thread that looks for its dead primary takes 2 s to end, and is not waited for: the primary was demoted or fenced before, so what it
+    still takes out of its socket nobody was told of, and no acknowledgement of it reaches anybody.
     Only of the life that is recorded: what that one said stays true when a promotion that was refused has had its server restarted, since
     the primary of this epoch was demoted or fenced before. A later life may have lost some of it, and must not replace it by less.
     """
     replica = server.replica()
     if replica is None or len(entry.sync) < 2 or not _proved(cluster, unit, server, entry):
         return
-    server.run("STOP SLAVE IO_THREAD")
+    roles.Receiving(ctx).end()
     replica = server.replica() or replica
     received = gtid.latest(replica.received, replica.applied)
     cluster.publish_for_epoch("received", entry.epoch, f"{entry.sync[cluster.node]} {received}")

@@ -73,7 +73,7 @@ def start(ctx: Context, cluster: Cluster, unit: Unit) -> int:
         # A new life of the server is in sync with nobody; a dead one's score would make it an heir.
         cluster.set_score(decide.SCORE_NEVER)
         entry = cluster.journal()
-        cluster.take_back_reign(entry)
+        cluster.records.take_back_reign(entry)
         choice = recovery.choose(facts(ctx, cluster, unit, entry, ctx.notify.promoted, 0))
         if choice.wait_for:
             held.hold(ctx.instance, held.WAITING, _waiting(choice))
@@ -143,7 +143,7 @@ def facts(
         others.append(entry.primary)
     joined = cluster.pacemaker.joined()
     absent = tuple(name for name in addresses(ctx.params["nodes"]) if name not in joined)
-    if absent and cluster.witnessed(joined):
+    if absent and cluster.records.witnessed(joined):
         absent = ()
     return Facts(
         node=cluster.node,

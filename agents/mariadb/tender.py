@@ -16,8 +16,9 @@ import time
 
 from hafailover.agents import RUN_DIR, ocf
 from hafailover.agents.mariadb import outside, regain, semisync, sql
-from hafailover.agents.mariadb.cluster import Cluster, Refused
+from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal, JournalError
+from hafailover.agents.mariadb.records import Refused
 from hafailover.agents.mariadb.sql import Connection, SqlError
 from hafailover.agents.nodes import addresses
 from hafailover.agents.ocf import Context
@@ -214,7 +215,7 @@ class Tender:
         """Try when a replica has come or gone, when the journal was written by somebody else, and while somebody is missing."""
         ctx = self._context()
         cluster = Cluster(ctx)
-        facts = (server.replica_connections(), cluster.recorded_at())
+        facts = (server.replica_connections(), cluster.records.last_at())
         # A replica's new life is published some seconds after its new connection is seen here, so nothing is settled for good.
         settled = facts == self._settled and time.monotonic() < self._ask_again
         if cluster.has_several_replicas():
@@ -230,7 +231,7 @@ class Tender:
         journal = semisync.admit_unwaited(ctx, cluster, server, journal)
         missing = regain.regain(ctx, cluster, server, journal)
         if missing is None:
-            self._settled = (facts[0], cluster.recorded_at())  # a connection made meanwhile is looked at again
+            self._settled = (facts[0], cluster.records.last_at())  # a connection made meanwhile is looked at again
             self._ask_again = time.monotonic() + _ASK_AGAIN
 
 

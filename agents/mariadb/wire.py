@@ -7,7 +7,6 @@ else that a monitor does, and at a failover more than once in a row. This costs 
 from __future__ import annotations
 
 import _socket as socket
-import contextlib
 import struct
 import time
 
@@ -64,8 +63,10 @@ class Wire:
 
     def close(self) -> None:
         """Take leave, or the server logs an aborted connection, and close without waiting for it."""
-        with contextlib.suppress(OSError):  # it is gone already, or too busy to read
+        try:  # noqa: SIM105 (contextlib takes 4 ms to load)
             self._sock.send(_QUIT, socket.MSG_DONTWAIT)
+        except OSError:
+            pass  # it is gone already, or too busy to read
         self._sock.close()
 
     def query(self, statement: str, *values: object) -> list[dict[str, Any]]:

@@ -119,8 +119,13 @@ class Cluster:
         return self._pacemaker.published(self.allow).get(self.node, "")
 
     def done(self) -> None:
-        """Forget what was allowed: it was done, and holds for one time."""
-        self._run(["attrd_updater", "-D", "-n", self.allow], timeout=15)
+        """Forget what was allowed: it was done, and holds for one time. A warning when it cannot be forgotten: it would hold again."""
+        try:
+            self._pacemaker.unmark(self.allow)
+        except PacemakerError as error:
+            by_hand = f"crm_attribute -N {self.node} -l reboot -n {self.allow} -D"
+            text = f"what was allowed is done, but {self.allow} cannot be taken back, and would hold again"
+            self._ctx.log("warning", f"{text}: {error}. Take it back with {by_hand}")
 
     def say(self, word: str) -> str:
         """The command with which a person allows ``word`` on this node."""

@@ -48,6 +48,8 @@ The monitor checks that the address is on the interface, that the interface has 
 answers for the address. A second owner makes the resource degraded (exit code 190), not failed: moving the address
 would not end the conflict.
 
+When the address goes, what is still connected to it is reset, so that no client waits for an answer that cannot come.
+
 IPv6 addresses are added as deprecated, so that connections opened by this node do not start from them.
 """,
 )
@@ -78,7 +80,7 @@ agent.parameter(
 agent.parameter(
     "dad",
     type="time",
-    default="40ms",
+    default="20ms",
     shortdesc="Time for duplicate address detection",
     longdesc="""
 How long start waits for another machine to say that it has the address: three questions are spread over this time,
@@ -111,9 +113,8 @@ agent.parameter(
     shortdesc="Time for connections to end",
     longdesc="""
 How long a planned stop waits for connections to the address to end before it takes the address away. Meanwhile new ones are
-dropped in silence, so that clients repeat their attempt a second later by themselves and meet the next node. What is still
-connected then is reset, so that no client waits for an answer that cannot come. For addresses whose connections are short, such
-as a web server's; 0 takes the address away at once. Needs nft.
+dropped in silence, so that clients repeat their attempt a second later by themselves and meet the next node. For addresses whose
+connections are short, such as a web server's; 0 takes the address away at once. Needs nft.
 """,
     check=checks.within(0, 3600, "0 to 1h"),
 )
@@ -145,7 +146,7 @@ def monitor(ctx: Context) -> int:
     if not found:
         return NOT_RUNNING
     link = netlink.link(found[0].index)
-    fault = wanted.difference(found) or link.fault
+    fault = wanted.difference(found) or link.fault or _left_deaf(ctx, wanted)
     if fault is None and found[0].flags & netlink.IFA_F_DADFAILED:
         fault = f"the kernel has disabled {wanted} because another machine has it (duplicate address detection)"
     if fault:
@@ -183,11 +184,12 @@ def start(ctx: Context) -> int:
     if link.fault:
         raise OcfError(ERR_GENERIC, f"cannot take {wanted}: {link.fault}")
     found = wanted.found()
-    difference = wanted.difference(found) if found else None
+    difference = wanted.difference(found) or _left_deaf(ctx, wanted) if found else None
     if difference:
         ctx.log("warning", f"{difference}; moving it to {link.name}")
         _remove(wanted)
         found = []
+    _forget_leaving(ctx)
     try:
         if link.has_neighbours:
             asked = _take_from_wire(ctx, wanted, link, prefix, found)
@@ -266,7 +268,49 @@ def _take_away(ctx: Context, wanted: Wanted) -> list[str]:
     from hafailover.agents.vip import announcer
 
     announcer.stop(ctx.instance)
-    return _remove(wanted)
+    found = wanted.found()
+    if found:
+        _reset(ctx, wanted, found)
+    places = _remove(wanted)
+    _forget_leaving(ctx)
+    return places
+
+
+def _reset(ctx: Context, wanted: Wanted, found: list[netlink.Address]) -> None:
+    """Tell whoever is connected that the address goes. Never an error: without it they find out later."""
+    from hafailover.agents.vip import clients
+
+    try:
+        # First, and noted: whoever is reset connects again at once, and would be taken by the kernel while the address is still here.
+        os.makedirs(RUN_DIR, mode=0o755, exist_ok=True)
+        with open(_leaving(ctx), "w"):
+            pass
+        for address in found:
+            netlink.deafen(address)
+        number = clients.reset(wanted.ip)
+    except OSError as error:
+        ctx.log("info", f"clients of {wanted} are not told that it moves: {error.strerror or error}")
+    else:
+        if number:
+            ctx.log("info", f"{number} connections to {wanted} were reset")
+
+
+def _leaving(ctx: Context) -> str:
+    return f"{RUN_DIR}/{ctx.instance}.leaving"
+
+
+def _left_deaf(ctx: Context, wanted: Wanted) -> str | None:
+    """Say that a stop was ended between the clients' connections and the address, or None."""
+    if not os.path.exists(_leaving(ctx)):
+        return None
+    return f"a stop of {wanted} was not finished: nothing that comes for it is taken"
+
+
+def _forget_leaving(ctx: Context) -> None:
+    try:
+        os.unlink(_leaving(ctx))
+    except FileNotFoundError:
+        return
 
 
 def _undrain(ctx: Context) -> None:

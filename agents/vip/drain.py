@@ -27,9 +27,6 @@ _ANSWER = 2.0
 _POLL = 0.05
 _AGAIN = 1.0  # seconds until the service is reloaded again: connections that were just being taken belong to its new processes
 _RESERVE = 8.0  # seconds of the action that are kept for taking the address away
-# What still has something to deliver: established, being opened, half closed by the client, closed by us and not yet taken.
-# Not FIN_WAIT2 and TIME_WAIT: there everything was delivered.
-_OPEN = frozenset(("01", "03", "04", "08", "09", "0B"))
 
 
 def drained(ctx: Context, wanted: Wanted, take_away: Callable[[], list[str]]) -> list[str]:
@@ -44,8 +41,6 @@ def drained(ctx: Context, wanted: Wanted, take_away: Callable[[], list[str]]) ->
             ctx.log("notice", f"{wanted} is not drained: the service {hopeless}")
         elif is_shut:
             _tell(ctx, wanted, *_await_end(ctx, wanted.ip, seconds))
-        if open_connections(wanted.ip):
-            _reset(ctx, wanted)
         return take_away()
     finally:
         undo(ctx)
@@ -84,28 +79,12 @@ def _await_end(ctx: Context, ip: bytes, seconds: float) -> tuple[int, float]:
         time.sleep(_POLL)
 
 
-def _reset(ctx: Context, wanted: Wanted) -> None:
-    """Have the kernel reset what is connected to the address.
-
-    Once the address is gone nothing can be sent from it, not even that: a client that waits for an answer would wait until its
-    own limit, be that minutes (seen: every browser did).
-    """
-    try:
-        done = ctx.run(["ss", "-HtnK", "state", "connected", "src", str(wanted)], timeout=_NFT)
-    except OcfError as error:
-        reason = error.reason
-    else:
-        reason = "" if done.rc == 0 and not done.timed_out else done.err.strip() or "ss did not answer"
-    if reason:
-        ctx.log("info", f"clients of {wanted} are not told that it moves: {reason}")
-
-
 def open_connections(ip: bytes) -> int:
     """How many TCP connections to this address of this node still have something to deliver."""
     wanted = {sockets.digits(ip)}
     if len(ip) == 4:
         wanted.add(sockets.digits(b"\0" * 10 + b"\xff\xff" + ip))
-    return sum(one.state in _OPEN and one.local[0] in wanted for one in sockets.tcp())
+    return sum(one.state in sockets.OPEN and one.local[0] in wanted for one in sockets.tcp())
 
 
 def _shut(ctx: Context, wanted: Wanted) -> bool:

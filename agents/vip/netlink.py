@@ -13,9 +13,12 @@ import struct
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_NOARP = 0x1, 0x8, 0x40, 0x80
 IFA_F_SECONDARY, IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x01, 0x02, 0x08, 0x40
 
-_NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP_INTR, _NLM_F_DUMP, _NLM_F_EXCL, _NLM_F_CREATE = 1, 4, 16, 0x300, 0x200, 0x400
+ACK, DUMP = 4, 0x300
+_NLM_F_REQUEST, _NLM_F_DUMP_INTR, _NLM_F_EXCL, _NLM_F_CREATE = 1, 16, 0x200, 0x400
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_RTM_GETLINK, _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 18, 20, 21, 22
+_RTM_GETLINK, _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR, _RTM_DELROUTE = 18, 20, 21, 22, 25
+_RT_TABLE_LOCAL, _RT_SCOPE_HOST, _RTN_LOCAL = 255, 254, 2
+_RTA_DST, _RTA_OIF = 1, 4
 _IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 6, 8
 _FOREVER = 0xFFFFFFFF
@@ -75,19 +78,19 @@ def same_network(one: bytes, other: bytes, prefix: int) -> bool:
 
 def links() -> dict[int, Link]:
     """Every interface by index."""
-    found = (_link(payload) for payload in _ask(_RTM_GETLINK, _NLM_F_DUMP, struct.pack("=BxHiII", 0, 0, 0, 0, 0)))
+    found = (_link(payload) for payload in ask(_RTM_GETLINK, DUMP, struct.pack("=BxHiII", 0, 0, 0, 0, 0)))
     return {link.index: link for link in found}
 
 
 def link(index: int) -> Link:
     """One interface. OSError (ENODEV) if it is gone."""
-    return _link(_ask(_RTM_GETLINK, _NLM_F_ACK, struct.pack("=BxHiII", 0, 0, index, 0, 0))[0])
+    return _link(ask(_RTM_GETLINK, ACK, struct.pack("=BxHiII", 0, 0, index, 0, 0))[0])
 
 
 def addresses(family: int) -> list[Address]:
     """Every address of one family on this machine."""
     found = []
-    for payload in _ask(_RTM_GETADDR, _NLM_F_DUMP, struct.pack("=BBBBi", family, 0, 0, 0, 0)):
+    for payload in ask(_RTM_GETADDR, DUMP, struct.pack("=BBBBi", family, 0, 0, 0, 0)):
         _, prefix, flags, _, index = struct.unpack_from("=BBBBi", payload)
         attributes = _attributes(payload[8:])
         if _IFA_FLAGS in attributes:  # the wider form; the one in the header has eight bits
@@ -100,13 +103,13 @@ def addresses(family: int) -> list[Address]:
 
 def add(index: int, ip: bytes, prefix: int) -> None:
     """Give an interface an address. OSError: EEXIST if it has it already, EPERM, ENODEV."""
-    attributes = _attribute(_IFA_LOCAL, ip) + _attribute(_IFA_ADDRESS, ip)
+    attributes = attribute(_IFA_LOCAL, ip) + attribute(_IFA_ADDRESS, ip)
     if family(ip) == socket.AF_INET6:
         # We have asked the neighbours ourselves, in milliseconds; the kernel would take a second or two.
         # Deprecated from the start: connections that this node opens (replication, backups) must not come from an
         # address that another node may hold a moment later. IPv4 has the same by the address being a secondary one.
-        attributes += _attribute(_IFA_FLAGS, struct.pack("=I", IFA_F_NODAD))
-        attributes += _attribute(_IFA_CACHEINFO, struct.pack("=IIII", 0, _FOREVER, 0, 0))
+        attributes += attribute(_IFA_FLAGS, struct.pack("=I", IFA_F_NODAD))
+        attributes += attribute(_IFA_CACHEINFO, struct.pack("=IIII", 0, _FOREVER, 0, 0))
     _change(_RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_EXCL, index, ip, prefix, attributes)
 
 
@@ -114,7 +117,23 @@ def delete(address: Address) -> None:
     """Take an address from its interface. OSError: EADDRNOTAVAIL if it has gone already, EPERM."""
     if len(address.ip) == 4 and not address.flags & IFA_F_SECONDARY:
         _let_secondaries_survive(link(address.index).name)
-    _change(_RTM_DELADDR, 0, address.index, address.ip, address.prefix, _attribute(_IFA_LOCAL, address.ip))
+    _change(_RTM_DELADDR, 0, address.index, address.ip, address.prefix, attribute(_IFA_LOCAL, address.ip))
+
+
+def deafen(address: Address) -> None:
+    """Have the kernel drop what comes for an address, which it still has and may send from. OSError.
+
+    By the route that makes what comes its own. It is not put back, for the kernel takes the next one for a route of somebody else's: the
+    address has to go, and to be added anew.
+    """
+    bits, table = len(address.ip) * 8, _RT_TABLE_LOCAL
+    scope = _RT_SCOPE_HOST if bits == 32 else 0  # IPv6 has none
+    header = struct.pack("=BBBBBBBBI", family(address.ip), bits, 0, 0, table, 0, scope, _RTN_LOCAL, 0)
+    route = attribute(_RTA_DST, address.ip) + attribute(_RTA_OIF, struct.pack("=I", address.index))
+    try:
+        ask(_RTM_DELROUTE, ACK, header + route)
+    except ProcessLookupError:  # ESRCH, no such route: a stop that was ended half way has done it
+        return
 
 
 def _let_secondaries_survive(nic: str) -> None:
@@ -132,23 +151,23 @@ def _let_secondaries_survive(nic: str) -> None:
 
 def _change(kind: int, flags: int, index: int, ip: bytes, prefix: int, attributes: bytes) -> None:
     header = struct.pack("=BBBBi", family(ip), prefix, 0, 0, index)
-    _ask(kind, flags | _NLM_F_ACK, header + attributes)
+    ask(kind, flags | ACK, header + attributes)
 
 
-def _ask(kind: int, flags: int, payload: bytes) -> list[bytes]:
+def ask(kind: int, flags: int, payload: bytes, protocol: int = socket.NETLINK_ROUTE) -> list[bytes]:
     """The payload of each message that answers one request. OSError as the kernel gives it, or TimeoutError."""
     while True:
-        answers = _ask_once(kind, flags, payload)
+        answers = _ask_once(kind, flags, payload, protocol)
         # None: addresses changed while they were listed, so one may be missing. A monitor that trusted that
         # would report a lost address and move it for nothing.
         if answers is not None:
             return answers
 
 
-def _ask_once(kind: int, flags: int, payload: bytes) -> list[bytes] | None:
+def _ask_once(kind: int, flags: int, payload: bytes, protocol: int) -> list[bytes] | None:
     found: list[bytes] = []
     consistent = True
-    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     try:
         sock.settimeout(_TIMEOUT)
         sock.send(struct.pack("=IHHII", 16 + len(payload), kind, flags | _NLM_F_REQUEST, 1, 0) + payload)
@@ -177,7 +196,8 @@ def _link(payload: bytes) -> Link:
     return Link(index, name, flags, attributes.get(_IFLA_ADDRESS, b""))
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute of a request, padded."""
     return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from hafailover.agents.mariadb import replication
@@ -13,14 +12,16 @@ from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.sql import SqlError
 from hafailover.agents.ocf import Context, OcfError
-from hafailover.crm import adopt, adopt_facts, local
+from hafailover.crm import adopt, adopt_facts, completion, consent, local
 from hafailover.crm.adopt import Check
 from hafailover.crm.adopt_run import ERRORS, Primary, Replica, ready_for, resume_replication
-from hafailover.crm.commands.status import paint
+from hafailover.crm.colour import paint
+from hafailover.crm.commands.json_answer import JsonCommand, give, known, output
 from hafailover.crm.errors import DONE, REFUSED, HafailoverError, RefusedError, UsageError
 from hafailover.crm.install import HOOKS_DIR
+from hafailover.crm.progress import tell
 from hafailover.crm.status import Service, Status
-from hafailover.crm.status_facts import Facts, gather
+from hafailover.crm.status_facts import gather
 from hafailover.crm.status_read import read
 from hafailover.crm.status_text import wrapped
 
@@ -39,6 +40,7 @@ Examples (each replica first, then the primary):
   hafailover apply /etc/hafailover/topology.yml --wait 0
   hafailover adopt --dry-run
   hafailover adopt
+
 \b
 Exit code: 0 done (or nothing to do, or --dry-run and it would go);
 1 failed; 2 wrong usage; 3 refused, nothing was changed;
@@ -46,25 +48,23 @@ Exit code: 0 done (or nothing to do, or --dry-run and it would go);
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.option("--service", "service_name", metavar="NAME", help="Which database service, if there are several.")
-@click.option("--dry-run", is_flag=True, help="Show what was found and what would be done; change nothing.")
+@click.command(cls=JsonCommand, epilog=_EPILOG)
+@completion.service
+@consent.options()
 @click.option(
     "--wait", type=click.IntRange(0, 86400), default=120, show_default=True, metavar="SECONDS",
     help="On the primary: how long to wait until every replica is in sync.",
 )  # fmt: skip
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
-def command(service_name: str | None, dry_run: bool, wait: int, output: str) -> None:
+@output
+def command(service_name: str | None, dry_run: bool, yes: bool, wait: int, output: str) -> None:
     """Take this node's running server into the cluster, as it is.
 
     For a pair that replicates already, by file and position or by GTID, and takes writes all the time. While the cluster is in
     maintenance mode, run it on each replica, then on the primary: it checks everything that would break the promise, sets what can be set
     while the server runs, records the primary, and ends the maintenance. No server with writers is restarted.
     """
-    if os.geteuid() != 0:
-        raise HafailoverError(
-            "adopt must be run as root: it reads the replication account and changes systemd's unit of the server"
-        )
+    local.need_root("adopt", "it reads the replication account and changes systemd's unit of the server")
+    consent.need_somebody(yes, dry_run)
     talk = _Talk(output)
     facts = gather(local.run)
     status = read(facts)
@@ -73,14 +73,22 @@ def command(service_name: str | None, dry_run: bool, wait: int, output: str) -> 
         raise UsageError(f"{facts.here} is not a data node of {service.name}: run it on {' and '.join(service.nodes)}")
     ctx = adopt_facts.context(facts.cib, service.name, facts.here, _STEPS)
     try:
-        _adopt(ctx, facts, status, service, dry_run, wait, talk)
+        _adopt(ctx, status, service, _Way(dry_run, yes, wait), talk)
     except ERRORS as error:
         raise HafailoverError(f"{error}; run it again when that is mended, it goes on where it stopped") from None
     except (JournalError, OcfError) as error:
         raise RefusedError(str(error)) from None
 
 
-def _adopt(ctx: Context, facts: Facts, status: Status, service: Service, dry_run: bool, wait: int, talk: _Talk) -> None:
+class _Way(NamedTuple):
+    """How it is to be done: only looked at, without asking, and how long to wait (seconds) for the replicas."""
+
+    dry_run: bool
+    yes: bool
+    wait: int
+
+
+def _adopt(ctx: Context, status: Status, service: Service, way: _Way, talk: _Talk) -> None:
     cluster = Cluster(ctx)
     entry = cluster.journal()
     if not status.maintenance:
@@ -95,7 +103,7 @@ def _adopt(ctx: Context, facts: Facts, status: Status, service: Service, dry_run
     _installed(ctx)
     wanted = adopt_facts.wanted(ctx, local.run)
     with adopt_facts.login(ctx) as connection:
-        if not dry_run:
+        if not way.dry_run:
             resume_replication(ctx, connection)
         server = adopt_facts.server(ctx, connection)
         source = adopt_facts.source(ctx, connection, server) if server.role == adopt.REPLICA else None
@@ -107,9 +115,11 @@ def _adopt(ctx: Context, facts: Facts, status: Status, service: Service, dry_run
         talk.checks(ctx.node, server.role, found)
         if adopt.refused(found):
             talk.refuse(found)
-        if dry_run:
+        if way.dry_run:
             talk.end("planned", DONE, "Nothing was changed (--dry-run).")
             return
+        if not way.yes and not click.confirm(f"\nTake {ctx.node} into the cluster?", err=True):
+            raise RefusedError("not adopted, nothing was changed")
         if source is not None:
             Replica(ctx, cluster, local.run, talk.say).prepare(connection, server, source.node, adopt.restarts(found))
             talk.end(
@@ -120,8 +130,8 @@ def _adopt(ctx: Context, facts: Facts, status: Status, service: Service, dry_run
             return
         primary = Primary(ctx, cluster, local.run, talk.say)
         primary.admit(connection, found)
-    if wait:
-        primary.settle(wait)
+    if way.wait:
+        primary.settle(way.wait)
     later = "; ".join(check.says for check in adopt.restarts(found))
     rest = (
         f" What is left for its next restart: {later}; a switchover (hafailover promote) and a restart of the then replica do it."
@@ -212,41 +222,43 @@ class _Talk:
 
     def __init__(self, output: str) -> None:
         self._json = output == "json"
-        self._paint = paint()
+        self._paint = paint(err=self._json)
         self._begin = time.monotonic()
-        self._report: dict[str, Any] = {
-            "schema": 1,
-            "node": "",
-            "role": "",
-            "result": "",
-            "says": "",
-            "checks": [],
-            "steps": [],
-        }
+        self._report: dict[str, Any] = known(
+            {
+                "schema": 1,
+                "node": "",
+                "role": "",
+                "result": "",
+                "says": "",
+                "checks": [],
+                "steps": [],
+            }
+        )
 
     def say(self, text: str) -> None:
         """A step that was done."""
         after = round(time.monotonic() - self._begin, 2)
         self._report["steps"].append({"after_s": after, "says": text})
-        click.echo(f"  {after:7.2f} s  {text}", err=self._json)
+        tell(f"  {after:7.2f} s  {text}", self._json)
 
     def checks(self, node: str, role: str, found: tuple[Check, ...]) -> None:
         """The list of what was found."""
         self._report.update(node=node, role=role, checks=[check._asdict() for check in found])
-        click.echo(f"{node}, to be a {role}" if role == adopt.REPLICA else f"{node}, to be the {role}", err=self._json)
+        tell(f"{node}, to be a {role}" if role == adopt.REPLICA else f"{node}, to be the {role}", self._json)
         for check in found:
             word, colour = _WORDS[check.verdict]
             lines = wrapped(check.says, f"  {word:<8}  ", " " * 12)
-            click.echo("  " + self._paint(word, colour) + lines[0][2 + len(word) :], err=self._json)
+            tell("  " + self._paint(word, colour) + lines[0][2 + len(word) :], self._json)
             for line in lines[1:]:
-                click.echo(line, err=self._json)
+                tell(line, self._json)
 
     def end(self, result: str, code: int, says: str) -> None:
         """The last word, and with JSON the report."""
         self._report.update(result=result, says=says, exit_code=code)
-        click.echo(f"\n{says}", err=self._json)
+        tell(f"\n{says}", self._json)
         if self._json:
-            click.echo(json.dumps(self._report, indent=2))
+            give(self._report)
 
     def refuse(self, found: tuple[Check, ...]) -> None:
         """End with REFUSED."""
@@ -254,5 +266,5 @@ class _Talk:
         says = f"{number} check{'s stand' if number > 1 else ' stands'} in the way"
         self._report.update(result="refused", says=says, exit_code=REFUSED)
         if self._json:
-            click.echo(json.dumps(self._report, indent=2))
+            give(self._report)
         raise RefusedError(f"nothing was changed: {says}")

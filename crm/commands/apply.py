@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
-from hafailover.crm import apply, local, members, members_run, render, topology
+from hafailover.crm import (
+    apply,
+    apply_lock,
+    completion,
+    consent,
+    local,
+    members_run,
+    plan,
+    render,
+    simulate,
+    topology,
+    undo,
+    undo_store,
+)
+from hafailover.crm.apply_outcome import Made
+from hafailover.crm.commands.json_answer import JsonCommand, give, known, output
+from hafailover.crm.consent import on_terminal
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError, UsageError
 from hafailover.crm.members import Steps
+from hafailover.crm.progress import tell
 from hafailover.crm.topology import Topology
 
 
-@click.command()
-@click.argument("topology_file", metavar="TOPOLOGY", type=click.Path())
-@click.option("--dry-run", is_flag=True, help="Say what would change and what the cluster would do; change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask, and allow running services to be interrupted.")
+@click.command(cls=JsonCommand)
+@click.argument("topology_file", metavar="TOPOLOGY", type=click.Path(), shell_complete=completion.topologies)
+@consent.options("allow running services to be interrupted, the primary to be taken away, and what lint calls an error")
 @click.option(
     "--wait",
     metavar="SECONDS",
@@ -27,40 +44,79 @@ from hafailover.crm.topology import Topology
     show_default=True,
     help="How long to wait until everything runs.",
 )
-@click.option("-o", "--output", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@output
 def command(topology_file: str, dry_run: bool, yes: bool, wait: int, output: str) -> None:
     """Bring the configuration of TOPOLOGY into the cluster that runs on this node.
 
     Only what differs is changed. Standby, maintenance, bans and everything that hafailover did not make stay as they
     are; what an earlier apply made and TOPOLOGY no longer has is removed. A node that TOPOLOGY has and the cluster has
-    not is taken in first, one that is stopped and no longer in TOPOLOGY is removed.
+    not is taken in first, one that is stopped and no longer in TOPOLOGY is removed. What would stop or demote the primary, and a
+    TOPOLOGY with what lint calls an error, is refused without --yes. What was before is kept: hafailover undo.
 
     \b
     Example:
-      hafailover apply /etc/hafailover/topology.yml --dry-run
+      hafailover plan /etc/hafailover/topology.yml
+      hafailover apply /etc/hafailover/topology.yml
     """
     wanted = topology.load(topology_file)
+    report = known(_nothing(wanted, topology_file))
     if not local.installed("cibadmin"):
         raise HafailoverError("Pacemaker is not installed on this machine; run this on a node of the cluster")
     if os.geteuid() != 0:
         raise UsageError(local.NOT_ROOT)
-    live = apply.live_cib()
-    apply.wait_for_coordinator(min(wait, 60), _say)
-    live = apply.live_cib()
-    apply.refuse_other_cluster(wanted, live)
-    deadline = time.monotonic() + wait
-    todo = _membership(wanted, live)
-    report: dict[str, Any] = {
+    if not dry_run:
+        _lint(wanted, yes)
+        apply.live_cib()
+        with local.signals_as_interrupt(), apply_lock.held(f"apply {Path(topology_file).absolute()}"):
+            _run(wanted, report, dry_run=False, yes=yes, wait=wait, output=output)
+    else:
+        _run(wanted, report, dry_run=True, yes=yes, wait=wait, output=output)
+    if report["not_running"]:
+        left = "; ".join(report["not_running"])
+        raise IncompleteError(f"the configuration is in the cluster, but after {wait} s: {left}. See hafailover status")
+    if output == "json":
+        give(report)
+
+
+def _nothing(wanted: Topology, topology_file: str) -> dict[str, Any]:
+    """The report of what is done, while nothing is."""
+    return {
         "topology": topology_file,
         "cluster": wanted.name,
-        "membership": todo.sentences(),
+        "membership": [],
         "changes": [],
         "effects": [],
         "notes": [],
         "applied": False,
+        "refused": None,
         "not_running": [],
         "waited_s": 0.0,
     }
+
+
+def _lint(wanted: Topology, yes: bool) -> None:
+    errors = plan.lint_errors(wanted)
+    for error in errors if yes else ():
+        _say(f"note: lint: {error}")
+    if errors and not yes:
+        shown = "\n  ".join(errors[: plan.MANY])
+        more = f"\n  and {len(errors) - plan.MANY} more" if len(errors) > plan.MANY else ""
+        raise RefusedError(
+            f"{wanted.file} has what lint calls an error, nothing was changed:\n  {shown}{more}\n"
+            "Mend it (hafailover lint explains), ignore the rule with a reason, or apply it all the same with --yes"
+        )
+
+
+def _run(wanted: Topology, report: dict[str, Any], *, dry_run: bool, yes: bool, wait: int, output: str) -> None:
+    live = apply.live_cib()
+    apply.wait_for_coordinator(min(wait, 60), _say)
+    live = apply.live_cib()
+    apply.refuse_other_cluster(wanted, live)
+    if not dry_run:
+        tidy(live)
+    deadline = time.monotonic() + wait
+    todo = plan.membership(wanted, live)
+    report["membership"] = todo.sentences()
     if output == "text":
         for sentence in todo.sentences():
             click.echo(f"{'would ' if dry_run else ''}{sentence}")
@@ -73,40 +129,26 @@ def command(topology_file: str, dry_run: bool, yes: bool, wait: int, output: str
         done = _change_members(wanted, todo, deadline, yes)
         try:
             _configure(wanted, report, dry_run=dry_run, yes=yes, wait=wait, output=output)
-        except RefusedError as error:
+        except (RefusedError, UsageError, OSError) as error:  # OSError: nobody reads what would be changed
             if not done:
                 raise
             raise IncompleteError(f"{'; '.join(done)}; but the configuration is not applied: {error}") from None
     if todo and not dry_run:
         report["not_running"] += members_run.silent_device(wanted, deadline, _say)
-    if output == "json":
-        click.echo(json.dumps(report, indent=2))
-    elif report["applied"]:
-        click.echo(f"applied: {len(report['changes'])} changes, settled after {report['waited_s']} s")
-    if report["not_running"]:
-        left = "; ".join(report["not_running"])
-        raise IncompleteError(f"the configuration is in the cluster, but after {wait} s: {left}. See hafailover status")
-
-
-def _membership(wanted: Topology, live: Any) -> Steps:
-    """What has to be done about the cluster's nodes; RefusedError when it must not be done now."""
-    asked, facts = members_run.wanted(wanted), members_run.look(wanted, live)
-    todo = members.steps(asked, facts)
-    reason = members.refusal(asked, facts, todo) or members_run.still_needed(wanted, todo.removed)
-    if reason:
-        raise RefusedError(f"{reason}. Nothing was changed")
-    return todo
+    if output == "text" and report["applied"]:
+        how = "not everything runs" if report["not_running"] else "settled"
+        tell(f"applied: {len(report['changes'])} changes, {how} after {report['waited_s']} s")
 
 
 def _change_members(wanted: Topology, todo: Steps, deadline: float, yes: bool) -> list[str]:
     """Carry out ``todo``; what was done, in sentences. RefusedError when nobody agrees to lose a node."""
     done: list[str] = []
-    if todo.leaving and not yes:
-        gone = ", ".join(todo.leaving)
-        if not on_terminal():
-            raise RefusedError(f"this would remove {gone} from the cluster; nothing was changed. Allow it with --yes")
-        if not click.confirm(f"Remove {gone} from the cluster?", err=True):
-            raise RefusedError("not applied, nothing was changed")
+    gone = ", ".join(todo.leaving)
+    if todo and not (yes or on_terminal()):
+        what = f"remove {gone} from the cluster" if gone else "; ".join(todo.sentences())
+        raise UsageError(f"this would {what}; nothing was changed. Allow it with --yes")
+    if gone and not yes and not click.confirm(f"Remove {gone} from the cluster?", err=True):
+        raise RefusedError("not applied, nothing was changed")
 
     def tell(sentence: str) -> None:
         done.append(sentence)
@@ -119,53 +161,90 @@ def _change_members(wanted: Topology, todo: Steps, deadline: float, yes: bool) -
 
 def _configure(wanted: Topology, report: dict[str, Any], *, dry_run: bool, yes: bool, wait: int, output: str) -> None:
     """Plan, tell, and unless it is a dry run, patch the cluster and wait; fills in ``report``."""
-    plan = apply.plan(wanted, apply.live_cib())
-    report["changes"] = [change.as_dict() for change in plan.changes]
-    report["effects"] = [effect.as_dict() for effect in plan.effects]
-    report["notes"] = [*plan.notes, *render.service_notes(wanted)]
+    agreed = apply.plan(wanted, apply.live_cib())
+    report["changes"] = [change.as_dict() for change in agreed.changes]
+    report["effects"] = [effect.as_dict() for effect in (*agreed.effects, *agreed.later)]
+    report["notes"] = [*agreed.notes, *render.service_notes(wanted), *plan.absent(simulate.nodes())]
     if output == "text":
-        _show(plan)
+        show(agreed)
     for note in report["notes"]:
         _say(f"note: {note}")
-    if dry_run or not plan.needed:
+    if dry_run or not agreed.needed:
         return
-    _agree(plan, yes)
-    apply.commit(wanted, plan)
+    agree(agreed, yes, "Apply")
+    keep(f"apply {Path(wanted.file).absolute()}", wanted.name, agreed, lambda: apply.commit(wanted, agreed))
     report["applied"] = True
     started = time.monotonic()
-    report["not_running"] = apply.settle(wanted, wait, _say)
+    report["not_running"] = settled(lambda: apply.settle(wanted, wait, _say))
     report["waited_s"] = round(time.monotonic() - started, 1)
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    tell(text, err=True)
 
 
-def _show(plan: apply.Plan) -> None:
-    if not plan.needed:
+def show(agreed: apply.Plan) -> None:
+    """Tell what would change and what the cluster would do about it."""
+    if not agreed.needed:
         click.echo("nothing to do: the cluster has this configuration already")
         return
-    for change in plan.changes:
+    for change in agreed.changes:
         click.echo(str(change))
-    if not plan.changes:
+    if not agreed.changes:
         click.echo("no change in the configuration; only the record of what hafailover has set is brought up to date")
-    for effect in plan.effects:
+    for effect in (*agreed.effects, *agreed.later):
         click.echo(f"the cluster would {effect}")
 
 
-def on_terminal() -> bool:
-    """Whether there is somebody who can be asked."""
-    return sys.stdin.isatty()
+def tidy(live: Any) -> None:
+    """Look what became of changes that a killed command left unfinished; only for who holds the lock."""
+    try:
+        undo.settle(live)
+    except HafailoverError as error:
+        _say(f"note: {error}")
 
 
-def _agree(plan: apply.Plan, yes: bool) -> None:
+def settled(wait: Callable[[], list[str]]) -> list[str]:
+    """What ``wait`` says is left after a change; IncompleteError when somebody interrupts it."""
+    try:
+        return wait()
+    except KeyboardInterrupt:
+        raise IncompleteError(
+            "interrupted while waiting; the configuration is in the cluster. See hafailover status"
+        ) from None
+
+
+def keep(what: str, cluster: str, agreed: apply.Plan, carry_out: Callable[[], Made]) -> None:
+    """Carry a plan out, and keep what was before, so that it can be taken back."""
+    entry = undo_store.add(what, cluster, agreed.live, agreed.tree)
+    try:
+        made = carry_out()
+    except BaseException as error:
+        # What cannot be noted now stays pending, and the next command looks what became of it.
+        with local.without_interrupts(), suppress(HafailoverError):
+            undo.close(entry, error, apply.live_cib)
+        if isinstance(error, OSError):
+            raise HafailoverError(f"the change cannot be made: {error}; nothing was changed") from None
+        raise
+    try:
+        undo_store.became(entry, made.before, made.after)
+    except HafailoverError as error:
+        _say(f"note: the change is in the cluster, but {error}; make room, the next apply or undo looks again")
+
+
+def agree(agreed: apply.Plan, yes: bool, verb: str) -> None:
+    """Ask whoever is there: UsageError when that is nobody, RefusedError on a no, or without --yes when it takes the primary away."""
     if yes:
         return
-    interrupts = "; ".join(str(effect) for effect in plan.disruptive)
-    if on_terminal():
-        if not click.confirm("Apply?" if not interrupts else f"This interrupts: {interrupts}. Apply?", err=True):
-            raise RefusedError("not applied, nothing was changed")
-    elif interrupts:
+    if agreed.primaries:
         raise RefusedError(
-            f"this would interrupt running services ({interrupts}); nothing was changed. Allow it with --yes"
+            f"this would take the primary away from its users ({'; '.join(map(str, agreed.primaries))}); nothing was changed. "
+            "Allow it with --yes"
         )
+    interrupts = "; ".join(str(effect) for effect in agreed.disruptive)
+    if on_terminal():
+        if not click.confirm(f"{verb}?" if not interrupts else f"This interrupts: {interrupts}. {verb}?", err=True):
+            raise RefusedError("not done, nothing was changed")
+    else:
+        what = f"interrupt running services ({interrupts})" if interrupts else f"make {len(agreed.changes)} changes"
+        raise UsageError(f"this would {what}; nothing was changed. Allow it with --yes")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import sys
 import time
 from typing import NoReturn
 
 import click
-from hafailover.crm import explain_text, local
-from hafailover.crm.commands.status import paint
-from hafailover.crm.errors import FAILED, HafailoverError, UsageError
+from hafailover.crm import completion, explain_text, local
+from hafailover.crm.colour import paint
+from hafailover.crm.commands.json_answer import JsonCommand, give, output
+from hafailover.crm.errors import FAILED, UsageError
 from hafailover.crm.explain import PUBLISHED, as_json, explain
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 from hafailover.crm.status_facts import ClusterDown, gather
@@ -23,24 +23,24 @@ _EPILOG = """\b
 Examples:
   hafailover explain
   hafailover explain db2
-  hafailover explain -o json | jq '.services[].cases[] | {node, verdict, reason}'
+  hafailover explain -o json | jq '.services[].cases[] | {node, verdict}'
+
 \b
 Exit code: 0 it could be explained; 1 this node's cluster does not run, and
 only what it last knew and what the servers say could be told.
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("node", required=False)
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+@click.command(cls=JsonCommand, epilog=_EPILOG)
+@click.argument("node", required=False, shell_complete=completion.nodes)
+@output
 def command(node: str | None, output: str) -> None:
     """Say for each server of a database whether it may be promoted: the facts, the rule, and the verdict.
 
     The verdict is that of the rules by which the cluster itself promotes. Works on any node, also when its own cluster is down or the
     peer is dead; then it says what it can.
     """
-    if os.geteuid() != 0:
-        raise HafailoverError("explain must be run as root: it reads the replication account to ask the servers")
+    local.need_root("explain", "it reads the replication account to ask the servers")
     try:
         status = read(gather(local.run))
     except (ClusterDown, local.NotInstalled) as error:
@@ -54,7 +54,7 @@ def command(node: str | None, output: str) -> None:
     if node is not None:
         found = [one._replace(cases=tuple(case for case in one.cases if case.node == node)) for one in found]
     if output == "json":
-        click.echo(json.dumps(as_json(found, status.seen_by, status.at), indent=2))
+        give(as_json(found, status.seen_by, status.at))
         return
     if not found:
         click.echo("This cluster has no database service (ocf:hafailover:mariadb).")
@@ -80,7 +80,7 @@ def _offline(reason: str, output: str) -> NoReturn:
     now, here = time.time(), os.uname().nodename
     found = explain_offline.look(now)
     if output == "json":
-        click.echo(json.dumps(explain_offline.as_json(found, reason, here, now), indent=2))
+        give(explain_offline.as_json(found, reason, here, now))
     else:
         for line in explain_text.render_offline(found, reason, paint()):
             click.echo(line)

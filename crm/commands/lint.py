@@ -1,97 +1,113 @@
-"""``hafailover lint``: what is dangerous in a topology, and on a node that runs it."""
+"""``hafailover lint``: what is dangerous in a topology, a CIB or the running cluster, and on a node that runs it."""
 
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import sys
 from collections.abc import Sequence
 
 import click
-from hafailover.crm import lint, local, topology
-from hafailover.crm.errors import FAILED, UsageError
-from hafailover.crm.lint import ERROR, Facts, Finding, Rule
-from hafailover.crm.schema import unknown
-from hafailover.crm.topology import Topology
+from hafailover.crm import completion, lint
+from hafailover.crm.commands.json_answer import JsonCommand, give_text
+from hafailover.crm.errors import FAILED, USAGE, UsageError
+from hafailover.crm.lint import ERROR, SEVERITIES, Rule, ignores, output, sources
 
 
-@click.command()
-@click.argument("topology_file", metavar="TOPOLOGY", type=click.Path(), required=False)
+@click.command(cls=JsonCommand)
+@click.argument(
+    "source",
+    metavar="TOPOLOGY|CIB|-",
+    type=click.Path(allow_dash=True),
+    required=False,
+    shell_complete=completion.topologies,
+)
+@click.option("--live", is_flag=True, help="Look at the running cluster, this node's corosync.conf, and this node.")
+@click.option("--corosync", "conf", metavar="FILE", type=click.Path(), help="The corosync.conf that belongs to a CIB.")
 @click.option(
-    "--node", metavar="NAME", help="The node that this machine is (default: the one of its name); needs root."
+    "--node",
+    metavar="NAME",
+    shell_complete=completion.nodes,
+    help="The node that this machine is (default: the one of its name); needs root.",
+)
+@click.option(
+    "--ignore",
+    "ignored",
+    metavar="RULE[@WHERE]=REASON",
+    shell_complete=completion.rules,
+    multiple=True,
+    help="Leave a rule out, by code or name; may be repeated.",
+)
+@click.option("--ignore-file", metavar="FILE", type=click.Path(), help="A file of lines RULE: REASON to leave out.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(SEVERITIES),
+    default=ERROR,
+    show_default=True,
+    help="The least severity that gives exit code 1.",
 )
 @click.option("--rules", "list_", is_flag=True, help="List the rules and leave.")
 @click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
-)
-def command(topology_file: str | None, node: str | None, list_: bool, output: str) -> None:
-    """Find what is dangerous in TOPOLOGY and, as root on one of its nodes, on this machine.
+    "-o", "--output", "--format", "form", type=click.Choice(list(output.FORMATS)), default="text", show_default=True,
+    help="Form of the answer.",
+)  # fmt: skip
+def command(
+    source: str | None,
+    live: bool,
+    conf: str | None,
+    node: str | None,
+    ignored: Sequence[str],
+    ignore_file: str | None,
+    fail_on: str,
+    list_: bool,
+    form: str,
+) -> None:
+    """Find what is dangerous in a topology, in a CIB (XML, also packed by bzip2 as Pacemaker keeps it), or with --live in the cluster.
 
-    A rule has a name, a severity and a remedy; --rules lists them. Rules about a node are left out where this machine is none.
-    A topology that is wrong in itself is refused, as by every command.
+    A rule has a code, a name, a severity, a reason and a remedy; --rules lists them, docs/lint.md explains them. What a rule could not look
+    at is said. As root on a node of the topology that machine is looked at as well. A topology that is wrong in itself is refused.
 
-    Exit code: 0 no error was found (warnings and notes may be); 1 an error was found; 2 wrong usage, or a topology that is none.
+    Exit code: 0 nothing as bad as --fail-on was found (less may be); 1 something was; 2 wrong usage, or a file that cannot be read.
 
     \b
     Example:
       hafailover lint openstack-controllers.yml
-      hafailover lint /etc/hafailover/topology.yml -o json
+      hafailover lint --live --fail-on warning
+      cibadmin --query | hafailover lint - --corosync /etc/corosync/corosync.conf
+      hafailover lint cluster.yml --format github --ignore L22='one switch'
     """
+    rules = lint.known()
     if list_:
-        click.echo(_list(lint.known(), output))
+        if form not in ("text", "json"):
+            raise UsageError("--rules prints text or json")
+        click.echo(_list(rules, form))
         return
-    if topology_file is None:
-        raise UsageError("say which topology to look at; --rules lists the rules")
-    wanted = topology.load(topology_file)
-    name = _this_node(wanted, node)
-    facts = Facts(wanted)
-    if name is not None:
-        from hafailover.crm.lint.node import gather
-
-        facts = Facts(wanted, gather(name))
-    found = list(lint.check(facts))
-    click.echo(_json(found, name) if output == "json" else _text(found, name))
-    if any(finding.severity == ERROR for finding in found):
+    if live and (source is not None or conf is not None):
+        raise UsageError("--live looks at the running cluster; leave the file out, or leave --live out")
+    if source is None and not live:
+        raise UsageError("say what to look at: a topology, a CIB, - or --live; --rules lists the rules")
+    looked_at = sources.live(node) if live else sources.read(str(source), node, conf)
+    listed = ignores.collect(rules, ignored, ignore_file, looked_at.ignores, looked_at.name)
+    report = lint.examine(looked_at.facts)
+    left, suppressed = ignores.apply(listed, report.findings)
+    not_looked = {name for rule, _ in report.not_looked for name in (rule.code, rule.id)}
+    unused = [one for one in listed if not one.used and one.rule not in not_looked]
+    answer = output.Answer(looked_at, report, left, suppressed, unused, rules)
+    give_text(output.FORMATS[form](answer, min(shutil.get_terminal_size((100, 24)).columns, 120)))
+    if report.broken:
+        sys.exit(USAGE)
+    bad = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+    if any(finding.severity in bad for finding in left):
         sys.exit(FAILED)
 
 
-def _this_node(wanted: Topology, given: str | None) -> str | None:
-    """The node that this machine is, None when it is none of them or may not look."""
-    if given is not None and given not in wanted.nodes:
-        raise UsageError(f"{wanted.file}: {unknown('node', given, wanted.nodes)}")
-    name = given or local.named_here(wanted.nodes)
-    if name is None or os.geteuid() == 0:
-        return name
-    if given is not None:
-        raise UsageError("what listens on a node, and what its firewall drops, only root can see; run it as root")
-    click.echo(f"hafailover: note: not root, so nothing on {name} itself is looked at", err=True)
-    return None
-
-
-def _json(found: Sequence[Finding], node: str | None) -> str:
-    looked = [rule.id for rule in lint.known() if node is not None or not rule.on_node]
-    return json.dumps({"node": node, "rules": looked, "findings": [one.as_json() for one in found]}, indent=2)
-
-
-def _text(found: Sequence[Finding], node: str | None) -> str:
-    lines = []
-    for one in found:
-        lines += [f"{one.severity:<8} {one.rule}: {one.where}: {one.text}", f"{'':9}-> {one.remedy}"]
-    counts = [
-        f"{count} {severity}{'s' * (count != 1)}" for severity in lint.SEVERITIES if (count := _count(found, severity))
-    ]
-    where = f" in the topology and on {node}" if node else " in the topology"
-    return "\n".join([*lines, f"{', '.join(counts) or 'nothing found'}{where}"])
-
-
-def _count(found: Sequence[Finding], severity: str) -> int:
-    return sum(one.severity == severity for one in found)
-
-
-def _list(rules: Sequence[Rule], output: str) -> str:
-    if output == "json":
-        keys = ("id", "severity", "summary", "remedy", "on_node")
+def _list(rules: Sequence[Rule], form: str) -> str:
+    if form == "json":
+        keys = ("code", "id", "severity", "summary", "why", "remedy", "needs", "on_node")
         return json.dumps([{key: getattr(one, key) for key in keys} for one in rules], indent=2)
     width = max(len(one.id) for one in rules)
-    lines = (f"{one.id:{width}}  {one.severity:8} {one.summary}{' (node)' if one.on_node else ''}" for one in rules)
+    lines = (
+        f"{one.code:4} {one.id:{width}}  {one.severity:8} {one.summary}{' (node)' if one.on_node else ''}"
+        for one in rules
+    )
     return "\n".join(lines)

@@ -3,53 +3,73 @@
 from __future__ import annotations
 
 import difflib
-import json
-import os
 import sys
-import time
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any
 
 import click
-from hafailover.crm import local, switchover_facts, switchover_text
-from hafailover.crm.commands.status import paint
-from hafailover.crm.errors import DONE, REFUSED, HafailoverError, UsageError
-from hafailover.crm.probe import Probe
+from hafailover.crm import apply_lock, completion, consent, local, switchover_case, switchover_facts, switchover_text
+from hafailover.crm.commands.json_answer import JsonCommand, give, output
+from hafailover.crm.commands.promote_talk import Talk
+from hafailover.crm.errors import DONE, REFUSED, HafailoverError, RefusedError, UsageError
+from hafailover.crm.history.record import conclude
+from hafailover.crm.promotion_run import PlannedHooks
 from hafailover.crm.status import Service, Status
 from hafailover.crm.status_facts import ClusterDown, Facts, gather
-from hafailover.crm.status_read import read
-from hafailover.crm.switchover import Check, nothing_to_do, preflight, refused, steps
-from hafailover.crm.switchover_probes import Probes
-from hafailover.crm.switchover_run import Step, Switchover
+from hafailover.crm.switchover import refused
+from hafailover.crm.switchover_case import Case
+from hafailover.crm.switchover_run import Outcome, Switchover
 
-_IDLE_WAIT = 10.0  # seconds for a cluster that is just finishing something
-_ACCEPTABLE = ("idle", "lag", "failures", "address", "fencing")
+_TIMEOUT = 120.0  # seconds
+_LONGEST = 86400.0
+_ACCEPTABLE = ("idle", "lag", "failures", "address", "fencing", "elsewhere", "roles")
 
 _EPILOG = """\b
 Examples:
   hafailover promote db2 --dry-run
   hafailover promote db2
   hafailover promote db2 --yes -o json
+  hafailover promote db2 --stack --dry-run
+  hafailover promote db2 --stack --leave web-vip
   hafailover promote db2 --accept-data-loss
+
 \b
 Exit code: 0 done (or nothing to do, or --dry-run and it would go);
-1 failed, the old primary serves again; 2 wrong usage;
-3 refused, nothing was changed; 4 begun but not finished, what is left is listed.
+1 failed, all is as before; 2 wrong usage;
+3 refused, nothing was changed;
+4 begun but not finished, what is left is listed.
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("node")
-@click.option("--service", "service_name", metavar="NAME", help="Which database service, if there are several.")
-@click.option("--dry-run", is_flag=True, help="Show the checklist and what would happen; change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+def _bounded(_context: click.Context, _option: click.Parameter, value: float | None) -> float | None:
+    """No number at all is in every range, and a preference cannot end in infinity."""
+    if value is not None and not value <= _LONGEST:
+        raise click.BadParameter(f"{value:g} is not in the range 5<=x<={_LONGEST:g}.")
+    return value
+
+
+@click.command(cls=JsonCommand, epilog=_EPILOG)
+@click.argument("node", shell_complete=completion.nodes)
+@completion.service
+@click.option(
+    "--stack",
+    is_flag=True,
+    help="Everything: databases, addresses, content and applications, as far as they are on one node.",
+)
+@click.option(
+    "--leave",
+    multiple=True,
+    metavar="NAME",
+    help="With --stack: this one stays where it is (repeatable).",
+    shell_complete=completion.resources,
+)
+@consent.options()
 @click.option(
     "--timeout",
     type=click.FloatRange(min=5.0),
-    default=120.0,
-    show_default=True,
+    callback=_bounded,
     metavar="SECONDS",
-    help="How long to wait before it is called off.",
+    help="How long to wait before it is called off.  [default: 120; with --stack 300 for what is no database]",
 )
 @click.option(
     "--accept", multiple=True, type=click.Choice(_ACCEPTABLE), help="Go ahead although this check refuses (repeatable)."
@@ -59,13 +79,15 @@ Exit code: 0 done (or nothing to do, or --dry-run and it would go);
     is_flag=True,
     help="Nobody may be promoted and what is missing will not come back: make NODE the primary with what it has.",
 )
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+@output
 def command(
     node: str,
     service_name: str | None,
+    stack: bool,
+    leave: tuple[str, ...],
     dry_run: bool,
     yes: bool,
-    timeout: float,
+    timeout: float | None,
     accept: tuple[str, ...],
     accept_data_loss: bool,
     output: str,
@@ -74,16 +96,19 @@ def command(
 
     Checks first whether NODE holds every acknowledged write and whether anything stands in the way, and refuses with all reasons if so.
     Then it moves the role, shows each step, measures for how long nobody could write, and leaves nothing behind.
+
+    With --stack everything else that is on one node at a time goes to NODE, too, before the role does: if any of it does not get there,
+    all of it goes back, and no writer has noticed.
     """
-    if os.geteuid() != 0:
-        raise HafailoverError(
-            "promote must be run as root: it reads the replication account and tells Pacemaker what to do"
-        )
-    if not (yes or dry_run) and not _terminal():
-        raise UsageError(
-            "there is no terminal to ask on: add --yes to switch over without being asked, or --dry-run to look"
-        )
-    talk = _Talk(output)
+    local.need_root("promote", "it reads the replication account and tells Pacemaker what to do")
+    consent.need_somebody(yes, dry_run)
+    _refuse_mixture(stack, service_name, leave, accept_data_loss)
+    talk = Talk(output)
+    if stack:
+        from hafailover.crm.commands.promote_stack import StackSwitch
+
+        StackSwitch(node, frozenset(leave), frozenset(accept), timeout, talk).run(dry_run, yes, _TIMEOUT)
+    timeout = timeout or _TIMEOUT
     if accept_data_loss:
         from hafailover.crm.commands import promote_lossy
 
@@ -92,115 +117,132 @@ def command(
 
         sys.exit(promote_lossy.run(node, choose, dry_run, yes, timeout, talk.say, output == "json"))
     try:
-        case = _examine(_when_idle(gather(local.run), talk), node, service_name, frozenset(accept))
-        if case.done:
-            talk.say(f"Nothing to do: {node} is the primary of {case.service.name} already.")
-            talk.result(case.service, node, "nothing to do", DONE, (), ())
-            return
-        talk.say(f"Switchover of {case.service.name} from {case.service.primary or 'nobody'} to {node}\n")
-        talk.lines(switchover_text.checklist(case.checks, talk.paint))
-        talk.refuse_if(case, node)
-        talk.say(f"\nWhat {'would' if dry_run else 'will'} happen")
-        talk.lines(switchover_text.plan(case.planned))
-        if dry_run:
-            talk.say("\nNothing was changed (--dry-run).")
-            talk.result(case.service, node, "planned", DONE, case.checks, case.planned)
-            return
-        if not yes:
-            case = _confirmed(case, node, frozenset(accept), talk)
+        sys.exit(_Switch(node, service_name, frozenset(accept), talk).run(dry_run, yes, timeout))
     except ClusterDown as error:
         raise HafailoverError(f"{error}: run it on another node of the cluster") from None
-    talk.say("")
-    probes = _probes(case.status, case.service, node)
-    outcome = Switchover(local.run, case.status, case.service, node, probes, talk.step, talk.wait).perform(timeout)
-    talk.say("")
-    talk.lines(switchover_text.conclusion(outcome, talk.paint))
-    talk.result(case.service, node, outcome.result, outcome.exit_code, case.checks, case.planned, outcome)
-    sys.exit(outcome.exit_code)
 
 
-class _Case(NamedTuple):
-    """A switchover looked at, at one moment. ``done``: there is nothing to do."""
-
-    status: Status
-    service: Service
-    checks: tuple[Check, ...]
-    planned: tuple[str, ...]
-    done: bool
-
-
-def _examine(facts: Facts, node: str, service_name: str | None, accept: frozenset[str]) -> _Case:
-    status = read(facts)
-    service = choose_service(status, node, service_name)
-    if nothing_to_do(service, node):
-        return _Case(status, service, (), (), done=True)
-    answers = switchover_facts.ask(service, node)
-    forecast = switchover_facts.forecast(local.run, facts.cib, status, service, node)
-    checks = preflight(status, service, node, answers, forecast, accept)
-    return _Case(status, service, checks, steps(service, node, status.addresses_of(service), forecast), done=False)
-
-
-def _confirmed(case: _Case, node: str, accept: frozenset[str], talk: _Talk) -> _Case:
-    """Ask; then look again, for the answer may have taken its time. Does not return when it is no, or no longer right."""
-    agreed = click.confirm("\nSwitch over now?", err=True)
-    if not agreed:
-        talk.result(case.service, node, "refused", REFUSED, case.checks, case.planned)
-        talk.say("Nothing was changed.")
-        sys.exit(REFUSED)
-    again = _examine(gather(local.run), node, case.service.name, accept)
-    if again.done or again.service.primary != case.service.primary:
-        talk.say(
-            f"Meanwhile {again.service.primary or 'nobody'} is the primary of {case.service.name}; nothing was changed."
+def _refuse_mixture(stack: bool, service_name: str | None, leave: tuple[str, ...], accept_data_loss: bool) -> None:
+    if stack and service_name is not None:
+        raise UsageError(
+            "--stack is about every database, --service about one: give either, or --leave what is to stay"
         )
-        talk.result(again.service, node, "refused", REFUSED, again.checks, again.planned)
-        sys.exit(REFUSED)
-    if refused(again.checks):
-        talk.say("Things have changed since they were shown:\n")
-        talk.lines(switchover_text.checklist(refused(again.checks), talk.paint))
-    talk.refuse_if(again, node)
-    return again
+    if stack and accept_data_loss:
+        raise UsageError("--accept-data-loss is about one database that has no primary: do that first, without --stack")
+    if leave and not stack:
+        raise UsageError("--leave says what stays where it is when --stack moves everything else")
 
 
-class _Talk:
-    """Where words go: text on standard output; with JSON there, progress on standard error. A lost terminal stops nothing."""
+class _Switch:
+    """One run for one database."""
 
-    def __init__(self, output: str) -> None:
-        self._json = output == "json"
-        self.paint = paint()
+    def __init__(self, node: str, service_name: str | None, accept: frozenset[str], talk: Talk) -> None:
+        self._node, self._service_name, self._accept, self._talk = node, service_name, accept, talk
 
-    def say(self, text: str) -> None:
-        try:
-            click.echo(text, err=self._json)
-        except OSError:
-            # The terminal is gone. What is under way must still be brought to its end.
-            return
+    def run(self, dry_run: bool, yes: bool, timeout: float) -> int:
+        """Look, ask, do it; the exit code. Nobody is kept away by what is only looked at, nor while somebody is asked."""
+        if yes and not dry_run:
+            gather(local.run)  # where Pacemaker is down the lock would wait for it
+            with self._locked():
+                case = self._look(dry_run)
+                return DONE if case.done else self._carry_out(case, timeout)
+        case = self._look(dry_run)
+        if case.done:
+            return DONE
+        if dry_run:
+            self._talk.say("\nNothing was changed (--dry-run).")
+            self._end(case, "planned", DONE)
+            return DONE
+        if not click.confirm("\nSwitch over now?", err=True):
+            self._end(case, "refused", REFUSED)
+            self._talk.say("Nothing was changed.")
+            return REFUSED
+        with self._locked():
+            return self._carry_out(self._again(case), timeout)
 
-    def lines(self, lines: Iterable[str]) -> None:
-        for line in lines:
-            self.say(line)
+    def _locked(self) -> AbstractContextManager[None]:
+        return apply_lock.held_beside_drill(f"promote {self._node}")
 
-    def step(self, step: Step) -> None:
-        self.say(switchover_text.step_line(step))
+    def _look(self, dry_run: bool) -> Case:
+        """Show the checklist and what will happen; does not return when a check is against it."""
+        talk, node = self._talk, self._node
+        facts = switchover_case.when_idle(local.run, gather(local.run), talk.say)
+        case = self._examine(facts, self._service_name)
+        if case.done:
+            talk.say(f"Nothing to do: {node} is the primary of {case.service.name} already.")
+            _result(talk, case.service, node, "nothing to do", DONE, (), ())
+            return case
+        talk.say(f"Switchover of {case.service.name} from {case.service.primary or 'nobody'} to {node}\n")
+        talk.lines(switchover_text.checklist(case.checks, talk.paint))
+        self._refuse_if(case)
+        talk.say(f"\nWhat {'would' if dry_run else 'will'} happen")
+        talk.lines(switchover_text.plan(case.planned))
+        talk.lines(f"  and {line}" for line in self._hooks(case).described())
+        return case
 
-    def wait(self, text: str) -> None:
-        self.say(f"                          {text}")
+    def _examine(self, facts: Facts, name: str | None) -> Case:
+        return switchover_case.examine(
+            local.run, facts, self._node, lambda status: choose_service(status, self._node, name), self._accept
+        )
 
-    def result(self, *parts: Any) -> None:
-        if self._json:
-            click.echo(json.dumps(switchover_text.as_json(*parts), indent=2))
+    def _again(self, agreed: Case) -> Case:
+        """Look again, for the answer may have taken its time; does not return when it is no longer what was agreed to."""
+        talk, name = self._talk, agreed.service.name
+        case = self._examine(gather(local.run), name)
+        if case.done or case.service.primary != agreed.service.primary:
+            talk.say(f"Meanwhile {case.service.primary or 'nobody'} is the primary of {name}; nothing was changed.")
+            self._end(case, "refused", REFUSED)
+            sys.exit(REFUSED)
+        if refused(case.checks):
+            talk.say("Things have changed since they were shown:\n")
+            talk.lines(switchover_text.checklist(refused(case.checks), talk.paint))
+        self._refuse_if(case)
+        if case.planned != agreed.planned:
+            talk.say("Meanwhile something else would happen than was shown; nothing was changed. Run it again.")
+            self._end(case, "refused", REFUSED)
+            sys.exit(REFUSED)
+        return case
 
-    def refuse_if(self, case: _Case, node: str) -> None:
+    def _refuse_if(self, case: Case) -> None:
         """End with REFUSED when a check stands in the way."""
         against = refused(case.checks)
         if against:
-            self.result(case.service, node, "refused", REFUSED, case.checks, case.planned)
-            why = against[0].says if len(against) == 1 else f"{len(against)} checks stand in the way"
-            click.echo(f"hafailover: refused, nothing was changed: {why}", err=True)
+            self._end(case, "refused", REFUSED)
+            self._talk.refused(against)
+            conclude("; ".join(check.says for check in against))
             sys.exit(REFUSED)
 
+    def _hooks(self, case: Case) -> PlannedHooks:
+        login, _ = switchover_facts.credentials(case.service)
+        return PlannedHooks(local.run, case.status, case.service, self._node, login, self._talk.say)
 
-def _terminal() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    def _carry_out(self, case: Case, timeout: float) -> int:
+        talk = self._talk
+        talk.say("")
+        with local.Interrupts() as interrupts:
+            hooks = self._hooks(case)
+            against = hooks.before()
+            if against:
+                self._end(case, "refused", REFUSED)
+                raise RefusedError(f"refused, nothing was changed: {'; '.join(against)}")
+            probes = switchover_case.probes(case.status, case.service, self._node)
+            course = Switchover(local.run, case.status, case.service, self._node, probes, talk.step, talk.wait)
+            outcome = hooks.after(course.perform(timeout))
+            interrupts.hold()
+            talk.say("")
+            talk.lines(switchover_text.conclusion(outcome, talk.paint))
+            self._end(case, outcome.result, outcome.exit_code, outcome)
+            conclude(outcome.says)
+        return outcome.exit_code
+
+    def _end(self, case: Case, result: str, code: int, outcome: Outcome | None = None) -> None:
+        parts = () if outcome is None else (outcome,)
+        _result(self._talk, case.service, self._node, result, code, case.checks, case.planned, *parts)
+
+
+def _result(talk: Talk, *parts: Any) -> None:
+    if talk.json:
+        give(switchover_text.as_json(*parts))
 
 
 def choose_service(status: Status, node: str, name: str | None) -> Service:
@@ -228,29 +270,3 @@ def choose_service(status: Status, node: str, name: str | None) -> Service:
 def _meant(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(known)}"
-
-
-def _when_idle(facts: Facts, talk: _Talk) -> Facts:
-    """Give a cluster that is acting some seconds to settle."""
-    end = time.monotonic() + _IDLE_WAIT
-    said = False
-    while facts.coordinator_state not in ("", "S_IDLE") and time.monotonic() < end:
-        if not said:
-            said = True
-            talk.say("The cluster is acting right now; waiting for it to settle.")
-        time.sleep(0.5)
-        facts = gather(local.run)
-    return facts
-
-
-def _probes(status: Status, service: Service, node: str) -> Probes:
-    login, unasked = switchover_facts.credentials(service)
-    if login is None:
-        return Probes(None, None, (), unasked)
-    old = service.nodes.get(service.primary or "")
-    new = service.nodes.get(node)
-    return Probes(
-        Probe(old, service.port, login) if old else None,
-        Probe(new, service.port, login) if new else None,
-        [Probe(address.ip, service.port, login) for address in status.addresses_of(service) if address.ip],
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import click
@@ -10,6 +9,7 @@ from hafailover.crm import local
 from hafailover.crm.accept_loss import Loss, as_json, losses, position_words, refusal
 from hafailover.crm.accept_loss_run import await_promotion, record
 from hafailover.crm.commands.explain import published
+from hafailover.crm.commands.json_answer import give
 from hafailover.crm.errors import DONE, INCOMPLETE, REFUSED
 from hafailover.crm.explain import explain, journal_words
 from hafailover.crm.status import Service, Status
@@ -35,7 +35,7 @@ def run(
 
     def ended(result: str, code: int, says: str) -> int:
         if with_json:
-            click.echo(json.dumps(as_json(service, node, result, code, says, lost), indent=2))
+            give(as_json(service, node, result, code, says, lost))
         return code
 
     if reason:
@@ -55,13 +55,22 @@ def run(
             click.echo(f"hafailover: refused, things have changed meanwhile: {reason}", err=True)
             return ended("refused", REFUSED, reason)
     mine = answers.servers.get(node)
-    entry = record(local.run, service, node, mine.position if mine and not mine.error else "")
-    say(f"\nRecorded: {node} is the last primary, by decision, epoch {entry.epoch}. Now the cluster promotes it.")
-    if await_promotion(local.run, service, node, timeout, lambda text: say(f"  {text}")):
+    with local.without_interrupts():
+        entry = record(local.run, service, node, mine.position if mine and not mine.error else "")
+    why = f"after {timeout:g} s"
+    try:
+        with local.signals_as_interrupt():
+            say(
+                f"\nRecorded: {node} is the last primary, by decision, epoch {entry.epoch}. Now the cluster promotes it."
+            )
+            there = await_promotion(local.run, service, node, timeout, lambda text: say(f"  {text}"))
+    except KeyboardInterrupt:
+        there, why = False, "yet, and nobody waits for it any longer (interrupted)"
+    if there:
         says = f"{node} is the primary of {service.name}. Other nodes with data of their own will not replicate: hafailover explain"
         say(f"DONE  {says}")
         return ended("done", DONE, says)
-    says = f"the decision is recorded, but {node} is not the primary after {timeout:g} s: hafailover explain {node}"
+    says = f"the decision is recorded, but {node} is not the primary {why}: hafailover explain {node}"
     say(f"INCOMPLETE  {says}")
     return ended("incomplete", INCOMPLETE, says)
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from typing import Any
 
 import click
 from hafailover.agents.mariadb.cloning import notes
-from hafailover.crm import local, rejoin, switchover_facts
+from hafailover.crm import completion, consent, local, rejoin, switchover_facts
+from hafailover.crm.commands.json_answer import JsonCommand, give, output
 from hafailover.crm.commands.promote import choose_service
 from hafailover.crm.errors import REFUSED, HafailoverError, RefusedError, UsageError
+from hafailover.crm.history.record import conclude
+from hafailover.crm.progress import Progress, tell
 from hafailover.crm.status_facts import ClusterDown, gather
 from hafailover.crm.status_read import read
-
-_STEP = 10  # percent between two lines of progress where there is no terminal
 
 _EPILOG = """\b
 Examples:
@@ -32,14 +31,13 @@ sync yet, the old data are kept.
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("node")
-@click.option("--service", "service_name", metavar="NAME", help="Which database service, if there are several.")
+@click.command(cls=JsonCommand, epilog=_EPILOG)
+@click.argument("node", shell_complete=completion.nodes)
+@completion.service
 @click.option("--clone", is_flag=True, help="Rebuild the node from a healthy peer, whatever its state.")
 @click.option("--discard-old", is_flag=True, help="Remove for good what an earlier rejoin kept in quarantine.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done and why; change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How to print it.")
+@consent.options()
+@output
 def command(
     node: str, service_name: str | None, clone: bool, discard_old: bool, dry_run: bool, yes: bool, output: str
 ) -> None:
@@ -48,18 +46,14 @@ def command(
     Takes the lowest rung that loses nothing: following by GTID if the primary holds everything that NODE holds, else a clone. Data that
     nobody else has are kept in quarantine. Runs on NODE in the background; this command shows how far it is.
     """
-    if os.geteuid() != 0:
-        raise HafailoverError("rejoin must be run as root: it reads the replication account")
+    local.need_root("rejoin", "it reads the replication account")
     if clone and discard_old:
         raise UsageError("--clone and --discard-old are two steps: first one, then the other")
+    consent.need_somebody(yes, dry_run)
     try:
         service = choose_service(read(gather(local.run)), node, service_name)
     except ClusterDown as error:
         raise HafailoverError(f"{error}: run it on another node of the cluster") from None
-    if not (yes or dry_run) and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "there is no terminal to ask on: add --yes to go ahead without being asked, or --dry-run to look"
-        )
     login, wrong = switchover_facts.credentials(service)
     if login is None:
         raise HafailoverError(f"{wrong}; run it on a data node of {service.name}")
@@ -73,21 +67,26 @@ def command(
     if discard_old:
         _discard(target, plan, talk, dry_run, yes)
         return
-    if plan["under_way"]:
-        talk.say(f"{node} is being rebuilt already.")
-    else:
-        talk.say(f"Rejoin of {node} to {plan['primary'] or 'nobody'} ({service.name})\n")
-        talk.rows(plan)
-        if plan["refusal"]:
-            talk.refused(plan)
-        if not dry_run:
-            _confirm("\nGo ahead?", yes, talk, plan)
-            target.ask("rejoin", clone=clone)
+    _begin(target, plan, talk, clone, dry_run, yes)
     if dry_run:
         talk.say("\nNothing was changed (--dry-run).")
         talk.result("planned", plan, {})
         return
     _watch(target, plan, talk)
+
+
+def _begin(target: rejoin.Node, plan: dict[str, Any], talk: _Talk, clone: bool, dry_run: bool, yes: bool) -> None:
+    """Show the plan and, unless it is only to be shown, have the node carry it out."""
+    if plan["under_way"]:
+        talk.say(f"{target.name} is being rebuilt already.")
+        return
+    talk.say(f"Rejoin of {target.name} to {plan['primary'] or 'nobody'} ({target.service.name})\n")
+    talk.rows(plan)
+    if plan["refusal"]:
+        talk.refused(plan)
+    if not dry_run:
+        _confirm("\nGo ahead?", yes, talk, plan)
+        target.ask("rejoin", clone=clone)
 
 
 def _confirm(question: str, yes: bool, talk: _Talk, plan: dict[str, Any]) -> None:
@@ -106,7 +105,8 @@ def _restart(target: rejoin.Node, talk: _Talk, clone: bool, dry_run: bool, yes: 
             "its data, --clone rebuilds it"
         )
     talk.say(
-        f"{target.service.name} on {target.name} is started again; if its server does not start, it is cloned and its data kept."
+        f"{target.service.name} on {target.name} is started again, to be cloned. Its data are kept, unless its server starts after all "
+        "and shows that the primary holds all of them."
     )
     plan = {"rung": "quarantine", "why": "its server does not start", "lost": [], "quarantine": [], "refusal": ""}
     if dry_run:
@@ -114,7 +114,10 @@ def _restart(target: rejoin.Node, talk: _Talk, clone: bool, dry_run: bool, yes: 
         talk.result("planned", plan, {})
         return
     _confirm("\nGo ahead?", yes, talk, plan)
-    target.clone_at_start(local.run)
+    if not target.clone_at_start(local.run):
+        talk.say(f"\nThe server on {target.name} has started after all.\n")
+        plan = target.ask("plan", clone=True)
+        _begin(target, plan, talk, clone=True, dry_run=False, yes=True)
     _watch(target, plan, talk)
 
 
@@ -143,7 +146,8 @@ def _watch(target: rejoin.Node, plan: dict[str, Any], talk: _Talk) -> None:
     except KeyboardInterrupt:
         talk.end_line()
         talk.say(f"It goes on in the background; hafailover rejoin {target.name} shows how far it is.")
-        sys.exit(130)
+        talk.result(rejoin.INTERRUPTED, plan, last)
+        sys.exit(rejoin.EXIT[rejoin.INTERRUPTED])
     except HafailoverError:
         talk.end_line()
         talk.result(rejoin.UNKNOWN, plan, last)
@@ -151,6 +155,7 @@ def _watch(target: rejoin.Node, plan: dict[str, Any], talk: _Talk) -> None:
     talk.end_line()
     talk.say(str(last.get("text", "")))
     talk.result(str(last["state"]), plan, last)
+    conclude(str(last.get("text", "")))
     sys.exit(rejoin.EXIT[last["state"]])
 
 
@@ -159,43 +164,31 @@ class _Talk:
 
     def __init__(self, as_json: bool, service: str, node: str) -> None:
         self._json, self._service, self._node = as_json, service, node
-        self._terminal = sys.stderr.isatty() if as_json else sys.stdout.isatty()
-        self._said = ""
-        self._open = 0
+        self._progress = Progress(err=as_json)
 
     def say(self, text: str) -> None:
-        click.echo(text, err=self._json)
+        tell(text, self._json)
 
     def rows(self, plan: dict[str, Any]) -> None:
         for name, text in rejoin.lines(plan):
             self.say(f"  {name:<8}  {text}")
 
     def progress(self, told: dict[str, Any]) -> None:
-        """A line that is written over on a terminal; elsewhere one for each phase and each tenth of an amount."""
+        """How far the node says that it is."""
         if told["state"] != notes.RUNNING:
             return
-        line = rejoin.progress_line(told)
-        if self._terminal:
-            click.echo("\r" + line.ljust(self._open), nl=False, err=self._json)
-            self._open = len(line)
-            return
-        total = told.get("total", 0)
-        step = f"{told.get('phase')} {told.get('text')} {100 * told['done'] // total // _STEP if total else ''}"
-        if step != self._said:
-            self._said = step
-            self.say(line)
+        self._progress.now(str(told.get("text", "")), told.get("done", 0), told.get("total", 0), rejoin.pace(told))
 
     def end_line(self) -> None:
-        if self._open:
-            self._open = 0
-            self.say("")
+        self._progress.end()
 
     def result(self, result: str, plan: dict[str, Any], last: dict[str, Any]) -> None:
         if self._json:
-            click.echo(json.dumps(rejoin.as_json(self._service, self._node, result, plan, last), indent=2))
+            give(rejoin.as_json(self._service, self._node, result, plan, last))
 
     def refused(self, plan: dict[str, Any]) -> None:
         """End with REFUSED and the reason."""
         self.result(notes.REFUSED, plan, {})
         click.echo(f"hafailover: refused, nothing was changed: {plan['refusal']}", err=True)
+        conclude(str(plan["refusal"]))
         sys.exit(REFUSED)

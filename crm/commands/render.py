@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 
 import click
-from hafailover.crm import exports, files, local, members_run, render, topology
+from hafailover.crm import completion, exports, files, local, members_run, render, topology
 from hafailover.crm.edits.mask import difference
 from hafailover.crm.errors import UsageError
 from hafailover.crm.files import FileEdit, RenderedFile
@@ -16,10 +15,11 @@ from hafailover.crm.topology import Topology
 
 
 @click.command()
-@click.argument("topology_file", metavar="TOPOLOGY", type=click.Path())
+@click.argument("topology_file", metavar="TOPOLOGY", type=click.Path(), shell_complete=completion.topologies)
 @click.option(
     "--node",
     metavar="NAME",
+    shell_complete=completion.nodes,
     help="Only this node (default: all; with --install, the one this machine is), or the quorum device's host.",
 )
 @click.option("--output", metavar="DIR", type=click.Path(file_okay=False), help="Write DIR/NODE/etc/... for each node.")
@@ -82,7 +82,7 @@ def _this_node(wanted: Topology) -> str:
     name = local.named_here(wanted.nodes)
     if name is None:
         raise UsageError(
-            f"this machine is {socket.gethostname()}, which {wanted.file} does not have; name the node with --node"
+            f"this machine is {local.hostname()}, which {wanted.file} does not have; name the node with --node"
         )
     return name
 

@@ -1,12 +1,22 @@
-"""The CIB: Pacemaker's own XML, written from the model and read into it without loss."""
+"""The CIB: Pacemaker's own XML, written from the model and read into it without loss.
+
+Not kept: the status (it is not configuration: what is written has an empty one), white space between elements, and how a character,
+an attribute's quotes or an empty element were written. docs/formats.md says it for people.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Callable
+from xml.sax.saxutils import escape
 
 from hafailover.crm.errors import UsageError
+from hafailover.crm.formats import xml_input
 from hafailover.crm.model import (
+    VALIDATE_WITH,
     Attributes,
     AttributeSet,
     Clone,
@@ -18,12 +28,24 @@ from hafailover.crm.model import (
     Operations,
     Pair,
     Primitive,
+    Surroundings,
     Verbatim,
 )
 from lxml import etree
 
-# The oldest schema that knows the roles Promoted and Unpromoted (Pacemaker 2.1.0), so that no newer cluster refuses it.
-VALIDATE_WITH = "pacemaker-3.7"
+__all__ = [
+    "VALIDATE_WITH",
+    "Document",
+    "children_text",
+    "element",
+    "element_text",
+    "load",
+    "parse",
+    "read",
+    "text",
+    "tree",
+]
+
 _SETS = frozenset({"instance_attributes", "meta_attributes", "utilization", "cluster_property_set"})
 _CONSTRAINTS = frozenset({"rsc_location", "rsc_colocation", "rsc_order", "rsc_ticket"})
 _FIELDS = {
@@ -34,30 +56,65 @@ _FIELDS = {
     "rsc_defaults": "rsc_defaults",
     "op_defaults": "op_defaults",
 }
-MAX_BYTES = 64 * 1024 * 1024
+# A clone of a group of primitives with operations with sets is seven deep; what is deeper is kept as text, without recursion.
+_DEEPEST = 12
+
+
+@dataclass(frozen=True)
+class Document:
+    """A CIB that was read: where it came from, the element cib (with its status), and its configuration."""
+
+    origin: str
+    root: Any
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """The configuration in it."""
+        return read(self.root)
+
+
+def load(path: str) -> Document:
+    """The CIB in the file ``path`` ("-" is standard input), also as Pacemaker packs them (pe-input-1.bz2); UsageError."""
+    origin = "standard input" if path == "-" else path
+    return Document(origin, parse(xml_input.read_file(path), origin))
 
 
 def text(configuration: Configuration) -> str:
     """The whole CIB as indented XML."""
     root = tree(configuration)
     etree.indent(root)
-    return str(etree.tostring(root, encoding="unicode", pretty_print=True))
+    around = configuration.surroundings
+    parts = [*around.before, root, *around.after]
+    return "\n".join(part.xml if isinstance(part, Verbatim) else str(_text(part)) for part in parts) + "\n"
 
 
 def tree(configuration: Configuration) -> Any:
     """The whole CIB (element cib)."""
-    default = (("validate-with", VALIDATE_WITH), ("epoch", "0"), ("num_updates", "0"), ("admin_epoch", "0"))
-    root = etree.Element("cib", dict(configuration.cib_attributes or default))
+    around = configuration.surroundings
+    namespaces: Any = {prefix or None: uri for prefix, uri in configuration.namespaces}
+    root = etree.Element("cib", dict(configuration.cib_attributes), nsmap=namespaces)
+    _append(root, around.head)
     top = etree.SubElement(root, "configuration", dict(configuration.attributes))
-    others = dict(configuration.others)
+    others: dict[str, deque[str]] = defaultdict(deque)
+    for name, xml in configuration.others:
+        others[name].append(xml)
+    attributes = dict(configuration.section_attributes)
+    written = set()
     for section in configuration.sections:
-        if section in others:
-            top.append(_from_text(others[section]))
-        elif section in _FIELDS:
-            element = etree.SubElement(top, section)
-            element.extend([_write(item) for item in getattr(configuration, _FIELDS[section])])
+        if section in _FIELDS and section not in written:
+            written.add(section)
+            element = etree.SubElement(top, section, dict(attributes.get(section, ())))
+            _append(element, getattr(configuration, _FIELDS[section]))
+        elif others[section]:
+            _append(top, (Verbatim(others[section].popleft()),))
+    _append(root, around.tail)
     etree.SubElement(root, "status")
     return root
+
+
+def element(item: Any) -> Any:
+    """One element of the model as XML."""
+    return _write(item)
 
 
 def element_text(item: Any) -> str:
@@ -70,13 +127,32 @@ def children_text(xml: str) -> list[str]:
     return [str(etree.tostring(child, encoding="unicode", with_tail=False)) for child in _from_text(xml)]
 
 
+def _text(element: Any) -> Any:
+    return etree.tostring(element, encoding="unicode", with_tail=False)
+
+
 def _write(item: Any) -> Any:
     return _from_text(item.xml) if isinstance(item, Verbatim) else _WRITERS[type(item)](item)
 
 
 def _from_text(xml: str) -> Any:
     # A comment is no document of its own, so everything is read inside a wrapper.
-    return etree.fromstring(f"<x>{xml}</x>", _parser())[0]
+    return etree.fromstring(f"<x>{xml}</x>".encode(), xml_input.parser())[0]
+
+
+def _append(parent: Any, children: Iterable[Any]) -> None:
+    for child in children:
+        if isinstance(child, Verbatim) and not child.xml.startswith("<"):
+            _append_text(parent, etree.fromstring(f"<x>{child.xml}</x>".encode(), xml_input.parser()).text)
+        else:
+            parent.append(_write(child))
+
+
+def _append_text(parent: Any, stray: str) -> None:
+    if len(parent):
+        parent[-1].tail = (parent[-1].tail or "") + stray
+    else:
+        parent.text = (parent.text or "") + stray
 
 
 def _element(tag: str, fields: Mapping[str, str | None], attributes: Attributes, children: Iterable[Any] = ()) -> Any:
@@ -84,7 +160,7 @@ def _element(tag: str, fields: Mapping[str, str | None], attributes: Attributes,
     for key, value in (*fields.items(), *attributes):
         if value is not None:
             element.set(key, value)
-    element.extend([_write(child) for child in children])
+    _append(element, children)
     return element
 
 
@@ -112,26 +188,14 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _parser() -> Any:
-    # A CIB needs no entities and no network; without this a file of a few lines could fill the memory.
-    return etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, remove_blank_text=True, huge_tree=False
-    )
-
-
 def parse(data: str | bytes, origin: str) -> Any:
     """The element cib in ``data``; UsageError names ``origin`` (a file, or the cluster)."""
-    raw = data.encode() if isinstance(data, str) else data
-    if len(raw) > MAX_BYTES:
-        raise UsageError(f"{origin}: is larger than {MAX_BYTES // 1024 // 1024} MiB, which no CIB is")
-    try:
-        root = etree.fromstring(raw, _parser())
-    except (etree.XMLSyntaxError, ValueError) as error:
-        raise UsageError(f"{origin}: is not well-formed XML: {error}") from error
-    if root.getroottree().docinfo.doctype:
-        raise UsageError(f"{origin}: has a document type declaration, which no CIB has")
-    if root.tag != "cib" or root.find("configuration") is None:
-        raise UsageError(f"{origin}: is not a CIB: its first element must be cib and hold a configuration")
+    root = xml_input.parse(data, origin)
+    if root.tag != "cib":
+        hint = "; give the whole one (cibadmin --query)" if root.tag in (*_FIELDS, "configuration", "status") else ""
+        raise UsageError(f"{origin}: is not a CIB: its first element is {str(root.tag)[:60]}, not cib{hint}")
+    if root.find("configuration") is None:
+        raise UsageError(f"{origin}: is not a CIB: it holds no configuration")
     return root
 
 
@@ -140,46 +204,88 @@ def read(root: Any) -> Configuration:
     top = root.find("configuration")
     fields: dict[str, tuple[Any, ...]] = {}
     others: list[tuple[str, str]] = []
-    for section in top:
-        if section.tag in _FIELDS and not section.attrib:
-            fields[_FIELDS[section.tag]] = tuple(_read(child) for child in section)
+    sections: list[str] = []
+    attributes: list[tuple[str, Attributes]] = []
+    for section in _contents(top):
+        tag = section.tag if not isinstance(section, Verbatim) and isinstance(section.tag, str) else None
+        if tag in _FIELDS and _FIELDS[tag] not in fields:
+            fields[_FIELDS[tag]] = _children(section, 1)
+            if section.attrib:
+                attributes.append((tag, _rest(section)))
         else:
-            others.append((section.tag if isinstance(section.tag, str) else f"#{len(others)}", _verbatim(section).xml))
-    kept = iter(others)
-    sections = tuple(section.tag if section.tag in _FIELDS and not section.attrib else next(kept)[0] for section in top)
+            tag = tag or f"#{len(others)}"
+            others.append((tag, section.xml if isinstance(section, Verbatim) else _text(section)))
+        sections.append(tag)
     return Configuration(
         **fields,
         others=tuple(others),
-        sections=sections,
-        cib_attributes=tuple((str(key), str(value)) for key, value in root.attrib.items()),
-        attributes=tuple((str(key), str(value)) for key, value in top.attrib.items()),
+        sections=tuple(sections),
+        cib_attributes=_rest(root),
+        attributes=_rest(top),
+        section_attributes=tuple(attributes),
+        surroundings=_surroundings(root, top),
+        namespaces=tuple((prefix or "", uri) for prefix, uri in root.nsmap.items()),
     )
 
 
+def _surroundings(root: Any, top: Any) -> Surroundings:
+    before = tuple(_verbatim(one) for one in reversed(list(root.itersiblings(preceding=True))))
+    after = tuple(_verbatim(one) for one in root.itersiblings())
+    head: list[Verbatim] = []
+    tail: list[Verbatim] = []
+    place = head
+    for child in _contents(root):
+        if child is top:
+            place = tail
+        elif isinstance(child, Verbatim):
+            place.append(child)
+        elif child.tag != "status":
+            place.append(_verbatim(child))
+    return Surroundings(before, tuple(head), tuple(tail), after)
+
+
+def _contents(element: Any) -> Iterator[Any]:
+    """The children of ``element``, and between them the text that is more than white space, as Verbatim."""
+    if element.text and element.text.strip():
+        yield Verbatim(escape(element.text))
+    for child in element:
+        yield child
+        if child.tail and child.tail.strip():
+            yield Verbatim(escape(child.tail))
+
+
 def _verbatim(element: Any) -> Verbatim:
-    return Verbatim(etree.tostring(element, encoding="unicode", with_tail=False))
+    return Verbatim(_text(element))
 
 
 def _rest(element: Any, *known: str) -> Attributes:
-    return tuple((str(key), str(value)) for key, value in element.attrib.items() if key not in known)
+    """The attributes without a field, and fields that are there and empty where the writer takes an empty one for absent."""
+    return tuple(
+        (str(key), str(value))
+        for key, value in element.attrib.items()
+        if key not in known or (not value and key in _ABSENT_WHEN_EMPTY.get(element.tag, ()))
+    )
 
 
-def _children(element: Any) -> tuple[Any, ...]:
-    return tuple(_read(child) for child in element)
+def _children(element: Any, depth: int) -> tuple[Any, ...]:
+    return tuple(child if isinstance(child, Verbatim) else _read(child, depth) for child in _contents(element))
 
 
-def _read(element: Any) -> Any:
+def _read(element: Any, depth: int) -> Any:
     reader = _READERS.get(element.tag) if isinstance(element.tag, str) else None
-    if reader is None:
+    if reader is None or depth > _DEEPEST:
         return _verbatim(element)
-    # Pacemaker's schema forbids both; who has them anyway gets them back as they are.
-    lacking = [key for key in _REQUIRED.get(element.tag, ("id",)) if not element.get(key)]
-    empty = [key for key in _FIELD_ATTRIBUTES if element.get(key) == ""]
-    return _verbatim(element) if lacking or empty else reader(element)
+    # Pacemaker's schema forbids it; who has it anyway gets it back as it is.
+    lacking = any(element.get(key) is None for key in _REQUIRED.get(element.tag, ("id",)))
+    return _verbatim(element) if lacking else reader(element, depth + 1)
 
 
-# What the model has a field for, and what it cannot do without (default: an id).
-_FIELD_ATTRIBUTES = ("id", "name", "interval", "class", "provider", "type", "uname")
+_ABSENT_WHEN_EMPTY: dict[str, tuple[str, ...]] = {
+    "nvpair": ("id", "name"),
+    **dict.fromkeys(_SETS, ("id",)),
+    **dict.fromkeys(("primitive", "template"), ("class", "provider", "type")),
+}
+# What the model cannot do without (default: an id).
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "nvpair": (),
     "operations": (),
@@ -189,44 +295,46 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 }
 
 
-def _read_set(element: Any) -> AttributeSet:
-    return AttributeSet(element.tag, element.get("id", ""), _children(element), _rest(element, "id"))
+def _read_set(element: Any, depth: int) -> AttributeSet:
+    return AttributeSet(element.tag, element.get("id", ""), _children(element, depth), _rest(element, "id"))
 
 
-def _read_primitive(element: Any) -> Primitive:
+def _read_primitive(element: Any, depth: int) -> Primitive:
     agent = (element.get("class", ""), element.get("provider", ""), element.get("type", ""))
     rest = _rest(element, "id", "class", "provider", "type")
-    return Primitive(element.get("id", ""), agent, _children(element), rest, element.tag == "template")
+    return Primitive(element.get("id", ""), agent, _children(element, depth), rest, element.tag == "template")
 
 
-def _read_constraint(element: Any) -> Constraint:
-    children = tuple(_verbatim(child) for child in element)
+def _read_constraint(element: Any, depth: int) -> Constraint:
+    children = tuple(child if isinstance(child, Verbatim) else _verbatim(child) for child in _contents(element))
     return Constraint(element.tag, element.get("id", ""), _rest(element, "id"), children)
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "nvpair": lambda element: (
+_READERS: dict[str, Callable[[Any, int], Any]] = {
+    "nvpair": lambda element, depth: (
         Pair(
             element.get("id", ""), element.get("name", ""), element.get("value"), _rest(element, "id", "name", "value")
         )
-        if len(element) == 0
+        if len(element) == 0 and not element.text
         else _verbatim(element)
     ),
-    "op": lambda element: Operation(
+    "op": lambda element, depth: Operation(
         element.get("id", ""),
         element.get("name", ""),
         element.get("interval", ""),
         _rest(element, "id", "name", "interval"),
-        _children(element),
+        _children(element, depth),
     ),
-    "operations": lambda element: Operations(_children(element), _rest(element)),
+    "operations": lambda element, depth: Operations(_children(element, depth), _rest(element)),
     "primitive": _read_primitive,
     "template": _read_primitive,
-    "group": lambda element: Group(element.get("id", ""), _children(element), _rest(element, "id")),
-    "clone": lambda element: Clone(element.get("id", ""), _children(element), _rest(element, "id")),
-    "master": lambda element: Clone(element.get("id", ""), _children(element), _rest(element, "id"), legacy=True),
-    "node": lambda element: Node(
-        element.get("id", ""), element.get("uname", ""), _children(element), _rest(element, "id", "uname")
+    "group": lambda element, depth: Group(element.get("id", ""), _children(element, depth), _rest(element, "id")),
+    "clone": lambda element, depth: Clone(element.get("id", ""), _children(element, depth), _rest(element, "id")),
+    "master": lambda element, depth: Clone(
+        element.get("id", ""), _children(element, depth), _rest(element, "id"), legacy=True
+    ),
+    "node": lambda element, depth: Node(
+        element.get("id", ""), element.get("uname", ""), _children(element, depth), _rest(element, "id", "uname")
     ),
     **dict.fromkeys(_SETS, _read_set),
     **dict.fromkeys(_CONSTRAINTS, _read_constraint),

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import psutil
 from hafailover.crm import firewall, local
 from hafailover.crm.errors import HafailoverError
+from hafailover.crm.lint import accounts
 from hafailover.crm.lint.nftables import Ruleset
+from hafailover.crm.lint.node_files import NodeFiles
 
 _LEGACY = ("/proc/net/ip_tables_names", "/proc/net/ip6_tables_names")
 _NFT = 20.0  # seconds
@@ -34,7 +36,10 @@ class Listener(NamedTuple):
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """This machine. ``ruleset`` None: what filters cannot be told, and ``why`` says it. ``interfaces`` maps addresses to names."""
+    """This machine. ``ruleset`` None: what filters cannot be told, and ``why`` says it. ``interfaces`` maps addresses to names.
+
+    ``files``: its configuration files; ``replication_accounts``: (user, host) of the database accounts that may replicate.
+    """
 
     name: str
     ruleset: Ruleset | None
@@ -42,6 +47,8 @@ class NodeFacts:
     listeners: tuple[Listener, ...]
     interfaces: dict[str, str]
     fragment: bytes | None
+    files: NodeFiles | None = None
+    replication_accounts: tuple[tuple[str, str], ...] = ()
 
 
 def gather(name: str) -> NodeFacts:
@@ -58,7 +65,7 @@ def gather(name: str) -> NodeFacts:
         for interface, addresses in psutil.net_if_addrs().items()
         for address in addresses
     }
-    return NodeFacts(name, ruleset, why, _listeners(), interfaces, fragment)
+    return NodeFacts(name, ruleset, why, _listeners(), interfaces, fragment, NodeFiles(), accounts.replication())
 
 
 def _listeners() -> tuple[Listener, ...]:

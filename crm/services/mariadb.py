@@ -50,6 +50,7 @@ class MariaDB(ServiceType):
         "version": {
             "type": ["string", "integer"],
             "pattern": r"^\d+(\.\d+){0,2}$",
+            "minimum": 0,
             "description": "the server's version, checked before anything is installed",
             "expect": "a version such as 10.11",
         },

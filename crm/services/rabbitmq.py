@@ -75,9 +75,11 @@ class RabbitMQ(ServiceType):
     summary = "RabbitMQ, brokers that form one cluster by themselves."
     schema = {
         "version": {
-            "type": ["string", "integer", "number"],
+            "type": ["string", "integer"],
+            "pattern": r"^\d+(\.\d+){0,2}$",
+            "minimum": 0,
             "description": "the brokers' version, which decides what queues can be replicated; 3.10 when not given",
-            "expect": "a version in quotes, such as '3.10'",
+            "expect": "a version such as 3.10",
         },
         "queues": choice(
             "mirrored: classic queues have a copy on every node (until 3.13); quorum: quorum queues, on three and more nodes; "

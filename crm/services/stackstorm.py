@@ -242,7 +242,8 @@ def _watch(service: Service, topology: Topology) -> str:
             kind = _KINDS.get(resource.agent[2]) if resource.agent[:2] == ("ocf", "hafailover") else None
             if kind:
                 found.append(f"{resource.id}={kind}")
-    return " ".join(found)
+    # Sorted: an order that means nothing must not restart anything when somebody writes it down anew.
+    return " ".join(sorted(found))
 
 
 def _deep_operation(service: Service) -> model.Operation:

@@ -21,13 +21,14 @@ nodes:
 quorum: {{device: {{host: 10.79.0.9, tls: off}}}}
 services:
   mq: {{type: rabbitmq, users: {{app: {{}}}}{options}}}
-"""
+{sections}"""
 
 
 @contextmanager
-def pair_of(name: str, options: str = "") -> Iterator[Lab]:
-    """A lab with brokers on mq1 and mq2; ``options`` are more of the service's, as YAML behind a comma."""
-    with lab_of(name, _TOPOLOGY.format(name=name, options=options), Options(sets=STACK, timeout=300)) as made:
+def pair_of(name: str, options: str = "", sections: str = "") -> Iterator[Lab]:
+    """A lab with brokers on mq1 and mq2; ``options``: more of the service's, as YAML behind a comma. ``sections``: more of the topology."""
+    text = _TOPOLOGY.format(name=name, options=options, sections=sections)
+    with lab_of(name, text, Options(sets=STACK, timeout=300)) as made:
         yield made
 
 

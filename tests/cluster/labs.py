@@ -45,7 +45,7 @@ def until(what: str, check: Callable[[], Any], seconds: float = PATIENCE) -> Any
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds:.0f} s: {what}")
         # A dear question takes its processor time from what it waits for.
-        time.sleep(max(0.3, time.monotonic() - began))
+        time.sleep(max(0.3, 2 * (time.monotonic() - began)))
 
 
 def shell(lab: Lab, node: str, script: str, timeout: float = 120) -> str:

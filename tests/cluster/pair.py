@@ -49,9 +49,10 @@ def standing(lab: Lab, seen_from: str, node: str) -> str:
 
 
 def published(lab: Lab, node: str, what: str) -> str:
-    """What ``node`` has published as ``what``."""
-    done = lab.exec(node, ["attrd_updater", "-Q", "-n", f"hafailover-db-{what}"])
-    return done.stdout.rpartition('value="')[2].partition('"')[0]
+    """What ``node`` has published as ``what``; "" for nothing."""
+    done = lab.exec(node, ["attrd_updater", "-Q", "-A", "-n", f"hafailover-db-{what}"])
+    said = next((line for line in done.stdout.splitlines() if f'host="{node}"' in line), "")
+    return said.partition('value="')[2].rpartition('"')[0]
 
 
 def other(lab: Lab, node: str) -> str:

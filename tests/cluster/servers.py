@@ -298,7 +298,7 @@ def pair(**options: object) -> tuple[Server, Server]:
         base = cluster.journal()
         process = two.unit().process()
         assert process is not None
-        cluster.record(base.regained({"two": life.of(process, replica)}, now()), base)
+        cluster.records.write(base.regained({"two": life.of(process, replica)}, now()), base)
     return one, two
 
 

@@ -9,9 +9,9 @@ from typing import Any, Callable
 
 import pytest
 from hafailover.agents.mariadb import journal
+from hafailover.crm.drill.crew import Crew
+from hafailover.crm.drill.ledger import ACKNOWLEDGED, Ledger, acknowledgements
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill.crew import Crew
-from hafailover.vagrant.drill.ledger import ACKNOWLEDGED, Ledger, acknowledgements
 from hafailover.vagrant.lab import Lab
 from labs import lab_of, shell, until
 from pair import UNIT, assert_same, begin, healthy, never_used, recorded, sql, standing
@@ -120,7 +120,7 @@ def by_hand(lab: Lab, more: str = "log_slave_updates=ON") -> None:
 
 
 def adopt(lab: Lab, node: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return lab.exec(node, ["hafailover", "adopt", *options], timeout=400)
+    return lab.exec(node, ["hafailover", "adopt", "--yes", *options], timeout=400)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,9 @@ def test_two_servers_that_replicate_from_nobody_are_refused(old_pair: Lab) -> No
 
 def interrupted(lab: Lab, node: str, word: str) -> None:
     """Run adopt on ``node`` and kill it when it has said ``word``."""
-    process = lab.popen(node, ["hafailover", "adopt"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    process = lab.popen(
+        node, ["hafailover", "adopt", "--yes"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if word in line:

@@ -115,6 +115,7 @@ def test_a_database_that_moves_has_each_tomcat_restarted_in_turn_and_no_request_
 
     drilled(lab, "move-database", nodes[0], WebDrill.faults["move-database"]._replace(strike=strike))
     spans = sorted((*events(lab, node, since, "drained"), *events(lab, node, since, "anew")) for node in nodes)
+    assert [len(span) for span in spans] == [2, 2], spans
     (_, back), (drained, _) = spans
     assert back < drained, "one after the other: some Tomcat always serves"
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 from hafailover.crm import yamldoc
+from hafailover.crm.drill import scenario, stacks
+from hafailover.crm.drill.engine import Drill
 from hafailover.vagrant import cgroups, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill import scenario, stacks, target
-from hafailover.vagrant.drill.engine import Drill
+from hafailover.vagrant.drill import target
 from labs import lab_of
 
 PROGRAM = str(Path(__file__).resolve().parent.parent.parent / "bin" / "hafailover")
@@ -131,7 +132,7 @@ def test_an_interrupted_drill_removes_its_lab_and_its_writers(number):
     assert any("writer.py" in " ".join(child.cmdline()) for child in children)
     process.send_signal(number)
     process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "drillown" not in state.names() and not cgroups.pids("drillown")
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []

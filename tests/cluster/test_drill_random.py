@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from hafailover.crm import yamldoc
+from hafailover.crm.drill import scenario, stacks
+from hafailover.crm.drill.breakage import Breakage
+from hafailover.crm.drill.engine import Drill
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill import scenario, stacks, target
-from hafailover.vagrant.drill.breakage import Breakage
-from hafailover.vagrant.drill.engine import Drill
+from hafailover.vagrant.drill import target
 from hafailover.vagrant.lab import Options
 from labs import lab_of
 
@@ -120,7 +121,7 @@ def test_an_interrupted_drill_takes_everything_back(lab, tmp_path):
     assert states(lab, replica, "mariadbd") == {"T"} and free_kib(lab, replica) == 0
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "T" not in states(lab, replica, "mariadbd") and free_kib(lab, replica) > 100_000
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from by_hand import passes_ocf_tester
 from hafailover.vagrant.lab import Lab, Options
 from labs import STACK, lab_of, shell, until
 from pair import other
@@ -326,9 +327,7 @@ def _choose(lab: Lab, choice: str) -> None:
 
 def test_ocf_tester_passes_it(lab: Lab) -> None:
     node = other(lab, holder(lab))
-    words = [word for name, value in SOURCE.items() for word in ("-o", f"{name}={value}")]
-    done = lab.exec(node, ["ocf-tester", "-n", "by-hand", *words, AGENT], timeout=300)
-    assert f"{AGENT} passed all tests" in done.stdout, done.stdout + done.stderr
+    passes_ocf_tester(lab, node, "nfsmount", "by-hand", **SOURCE)
     assert mounted(lab, node, "/mnt/by-hand") == []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from brokers import MNESIA, UNIT, ended, events, healthy, pair_of, reason, standby
+from by_hand import passes_ocf_tester
 from hafailover.crm.install import AGENTS_DIR
 from hafailover.vagrant.lab import Lab
 from labs import shell, until
@@ -212,6 +213,4 @@ def test_ocf_tester_passes(lab: Lab) -> None:
     last = max(
         ("mq1", "mq2"), key=lambda node: float(shell(lab, node, f"stat -c %Y {MNESIA}/rabbit@{node}/LATEST.LOG"))
     )
-    words = [word for name, value in PARAMETERS.items() for word in ("-o", f"{name}={value}")]
-    done = lab.exec(last, ["ocf-tester", "-n", "mq", *words, AGENT], timeout=400)
-    assert f"{AGENT} passed all tests" in done.stdout, done.stdout + done.stderr
+    passes_ocf_tester(lab, last, "rabbitmq", "mq", **PARAMETERS)

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from hafailover.crm import topology as topologies
 from hafailover.crm import yamldoc
+from hafailover.crm.drill import scenario, stacks
+from hafailover.crm.drill.engine import Drill
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill import evidence, scenario, stacks, target
-from hafailover.vagrant.drill.engine import Drill
+from hafailover.vagrant.drill import evidence, target
 from hafailover.vagrant.lab import Lab, Options
 
 NAME = "scenarios"

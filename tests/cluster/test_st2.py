@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 import pytest
+from by_hand import passes_ocf_tester
 from hafailover.crm.install import AGENTS_DIR
 from hafailover.vagrant.drill.loads.work import load as work
 from hafailover.vagrant.drill.loads.work.oracle import judge
@@ -149,7 +150,16 @@ def test_deep_check_runs_an_action_with_its_key_and_says_where_it_is_stuck(lab: 
         "credentials": "/etc/hafailover/test.cred",
     }
     run(lab, node, "sh", "-c", "umask 077; cat >/etc/hafailover/test.cred", input="[st2]\napi_key = k3y\n")
-    agent(lab, node, "monitor", interval=10000, **deep)
+
+    def well() -> bool:
+        try:
+            agent(lab, node, "monitor", interval=10000, **deep)
+            return True
+        except AssertionError:
+            return False
+
+    # On a busy machine an API may just be starting again after what was done before.
+    until("the deep check is well", well)
     run(lab, node, "sh", "-c", "echo other >/etc/st2/standin.keys")
     assert "refuses the deep check's API key (401)" in agent(lab, node, "monitor", 190, 10000, **deep)
     run(lab, node, "sh", "-c", "echo k3y >/etc/st2/standin.keys")
@@ -157,7 +167,8 @@ def test_deep_check_runs_an_action_with_its_key_and_says_where_it_is_stuck(lab: 
     run(lab, node, "rm", "/etc/st2/standin.keys")
     said = agent(lab, node, "monitor", 190, 10000, **{**deep, "deep_action": "nopack.nothing"})
     assert "nopack.nothing ended as failed" in said
-    slow = {**deep, "deep_action": "drill.work", "deep_parameters": '{"seconds": 20}', "deep_timeout": "2s"}
+    # Long enough for a busy machine to have begun it.
+    slow = {**deep, "deep_action": "drill.work", "deep_parameters": '{"seconds": 40}', "deep_timeout": "10s"}
     assert "is running: the action itself does not end" in agent(lab, node, "monitor", 190, 10000, **slow)
     run(lab, node, "chmod", "644", "/etc/hafailover/test.cred")
     assert "can be read by others" in agent(lab, node, "monitor", 6, 10000, **deep)
@@ -177,8 +188,12 @@ def test_dead_worker_is_restarted_alone_and_a_hung_api_is_seen(lab: Lab) -> None
         or "is stopped by a signal (state T)" in hung["MESSAGE"]
     )
     for node, unit in (("n1", "st2scheduler"), ("n2", "st2api")):
-        after = until(f"{unit} is back", lambda n=node, u=unit: (p := pids(lab, n)).get(u) and p)  # type: ignore[misc]
-        assert after.pop(unit) != before[node].pop(unit)
+        # What hangs may be told before its end has come: it is the next one that is waited for.
+        old = before[node].pop(unit)
+        after = until(
+            f"{unit} is back", lambda n=node, u=unit, o=old: (p := pids(lab, n)).get(u) not in (None, o) and p
+        )
+        after.pop(unit)
         assert {name: after.get(name) for name in before[node]} == before[node], "nothing else was touched"
     shown = run(lab, "n1", "crm_mon", "-1")
     assert "OCF_DEGRADED" in shown
@@ -292,9 +307,7 @@ def running(lab: Lab, identity: str) -> bool:
 
 
 def test_ocf_tester_passes(lab: Lab, by_hand: str) -> None:
-    words = ["-o", "units=st2api st2scheduler st2actionrunner", "-o", "drain=5s"]
-    said = run(lab, by_hand, "ocf-tester", "-n", "hand", *words, AGENT, timeout=300)
-    assert f"{AGENT} passed all tests" in said
+    passes_ocf_tester(lab, by_hand, "st2", "hand", units="st2api st2scheduler st2actionrunner", drain="5s")
 
 
 def test_wrong_parameters_and_what_is_not_installed(lab: Lab, by_hand: str) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
+from hafailover.agents.mariadb import told
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
 from hafailover.vagrant.lab import Lab
 from labs import lab_of, until
@@ -18,6 +19,7 @@ from pair import (
     other,
     primary,
     promoted,
+    published,
     recorded,
     rows,
     sql,
@@ -54,7 +56,7 @@ def has_rows(lab: Lab, node: str, expected: set[int]) -> bool:
 
 
 def rung(lab: Lab, node: str) -> str:
-    return lab.exec(node, ["cat", "/run/hafailover/db.rejoin"]).stdout.partition(" ")[0]
+    return told.read(published(lab, node, told.ATTRIBUTE)).get(told.REJOIN, "").partition(" ")[0]
 
 
 def boot(lab: Lab, *nodes: str) -> None:

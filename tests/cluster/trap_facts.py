@@ -15,11 +15,12 @@ from servers import HOME, PATIENCE, Server, Writing, locked, pair, until
 from trap_recovery import NOBODY, ROWS, TRUNCATE, received, relay_files
 
 # isort: split
-from hafailover.agents.mariadb import decide, gtid, tender
+from hafailover.agents.mariadb import agent, decide, gtid, tender
 from hafailover.agents.mariadb.sql import Connection, SqlError
 
-# The package shows the agent itself under its module's name.
-monitor = sys.modules["hafailover.agents.mariadb.agent"].monitor
+# The package shows the agent itself under its module's name, and loads the module when somebody wants the agent.
+assert agent.name == "mariadb"
+monitor = sys.modules["hafailover.agents.mariadb.actions"].monitor
 
 
 def _waiting(one: Server, two: Server, *numbers: int) -> list[Writing]:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Callable
 
+import image_tools
 import pytest
-from hafailover.agents import journal
-from hafailover.crm import apply, local
+from file_cluster import FileCluster, install
+from hafailover.agents import inbox, journal
+from hafailover.crm import apply, apply_lock, local, plan, undo_store
+from hafailover.crm.commands import apply as apply_command
 from pacemaker_tools import Tools
+from topologies import parse
 from toy_agent import Toy
+
+
+@pytest.fixture(autouse=True)
+def no_inbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tests do is not part of this machine's history."""
+    monkeypatch.setattr(inbox, "DIRECTORY", "/nonexistent")
 
 
 @pytest.fixture
@@ -34,3 +46,44 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tools]:
         return found
 
     return install
+
+
+@pytest.fixture(scope="session")
+def pacemaker_programs(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    return image_tools.directory(tmp_path_factory.mktemp("pacemaker"))
+
+
+@pytest.fixture
+def pacemaker(pacemaker_programs: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pacemaker's real programs are in PATH; no cluster is."""
+    if pacemaker_programs is not None:
+        monkeypatch.setenv("PATH", f"{pacemaker_programs}:{os.environ['PATH']}")
+
+
+@pytest.fixture
+def cluster(pacemaker: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FileCluster:
+    """A cluster in a file, and everything that plan, apply and undo keep in a directory of the test's own."""
+    made = install(monkeypatch, tmp_path, parse())
+    monkeypatch.setattr(undo_store, "DIRECTORY", tmp_path / "kept" / "configurations")
+    monkeypatch.setattr(apply_lock, "FILE", tmp_path / "run" / "changing")
+    monkeypatch.setattr(apply_lock, "_SPREAD", 0.0)
+    monkeypatch.setattr(apply_lock, "_DEAD", 0.3)
+    monkeypatch.setattr(apply_lock, "_PATIENCE", 0.6)
+    monkeypatch.setattr(apply_lock, "_RENEW", 0.1)
+    monkeypatch.setattr(local, "installed", lambda program: True)
+    monkeypatch.setattr(local, "may_ask_cluster", lambda: True)
+    monkeypatch.setattr(apply_command.os, "geteuid", lambda: 0)
+    # Whether lint finds something is tried apart.
+    monkeypatch.setattr(plan, "lint_errors", lambda topology: [])
+    return made
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a topology."""
+
+    def write(text: str) -> Path:
+        (tmp_path / "t.yml").write_text(text)
+        return tmp_path / "t.yml"
+
+    return write

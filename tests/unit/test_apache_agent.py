@@ -21,7 +21,7 @@ from hafailover.agents.ocf import (
     Result,
 )
 from hafailover.agents.units import State
-from servers import answering, silent
+from small_servers import answering, silent
 
 RUNNING = State("loaded", "active", "running", os.getpid(), "success", 0)
 DEAD = State("loaded", "inactive", "dead", 0, "success", 0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from hafailover.crm import apply, generate, local, simulate
-from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
+from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError, UsageError
 from hafailover.crm.formats import cib
 from hafailover.crm.local import Result
 from pacemaker_tools import LIVE, NO_EFFECT, instance, simulated, state
@@ -23,9 +23,17 @@ from topologies import parse
         (Result(0, "junk", ""), "the live cluster: is not well-formed XML"),
     ],
 )
-def test_a_cluster_that_does_not_answer(tools, answer, said):
+def test_a_cluster_that_does_not_answer(tools, monkeypatch, answer, said):
     tools(cibadmin__query=[answer])
+    monkeypatch.setattr(local, "may_ask_cluster", lambda: True)
     with pytest.raises(HafailoverError, match=said):
+        apply.live_cib()
+
+
+def test_a_stranger_is_not_told_that_the_cluster_is_down(tools, monkeypatch):
+    tools(cibadmin__query=[Result(102, "", "Could not connect")])
+    monkeypatch.setattr(local, "may_ask_cluster", lambda: False)
+    with pytest.raises(UsageError, match="only talks to root and to members of the group haclient"):
         apply.live_cib()
 
 
@@ -46,6 +54,17 @@ def test_what_pacemaker_would_refuse_is_refused_before(tools):
     # Nobody is kept from an improvement by a fault that was there before; and a warning is no error.
     tools(crm_verify=[Result(78, "", complaint), Result(78, "", complaint)])
     assert "with the change as without it" in apply.plan(parse(), apply.live_cib()).notes[0]
+    # But what is there already is no cover for a new error.
+    more = complaint.replace("crm_verify:", "(unpack_y)\terror: and this\ncrm_verify:")
+    tools(crm_verify=[Result(78, "", more), Result(78, "", complaint)])
+    with pytest.raises(RefusedError, match=r"nothing was changed: error: and this$"):
+        apply.plan(parse(), apply.live_cib())
+    warned = "warning: hm\ncrm_verify: Warnings found during check: config may not be valid\n"
+    tools(crm_verify=[Result(78, "", complaint), Result(78, "", warned)])
+    with pytest.raises(RefusedError, match=r"nothing was changed: error: this is bad$"):
+        apply.plan(parse(), apply.live_cib())
+    tools(crm_verify=[Result(78, "", complaint.replace("crm", "warning: new\ncrm")), Result(78, "", complaint)])
+    assert apply.plan(parse(), apply.live_cib()).notes[1] == "crm_verify warns: warning: new"
     warning = "warning: hm\ncrm_verify: Warnings found during check: config may not be valid\n"
     tools(crm_verify=[Result(78, "", warning), Result(0, "", "")])
     assert apply.plan(parse(), apply.live_cib()).notes == ("crm_verify warns: warning: hm",)
@@ -232,3 +251,31 @@ def test_a_cluster_that_still_acts_is_waited_for(tools):
     tools(crm_mon=[whole], crm_simulate=[busy, Result(0, NO_EFFECT, "")])
     assert apply.settle(parse(), 5, told.append) == []
     assert told == ["waiting: the cluster still has something to do"]
+
+
+GROUPED = """<cib validate-with="pacemaker-3.7" epoch="1" num_updates="0" admin_epoch="0"><configuration><crm_config/><nodes/><resources>
+<group id="g"><primitive id="x" class="ocf" provider="heartbeat" type="Dummy"/></group>
+<clone id="c"><group id="cg"><primitive id="y" class="ocf" provider="heartbeat" type="Dummy"/></group></clone>
+</resources><constraints/></configuration><status/></cib>"""
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        ("Started", ["Started", "Started"], []),
+        ("Stopped", ["Started", "Started"], ["x is not running"]),
+        ("Started", ["Started", "Stopped"], ["y of c runs on 1 of 2 nodes"]),
+    ],
+)
+def test_what_is_in_groups_and_clones_of_groups_is_waited_for(tools, x, y, said):
+    def one(name, role):
+        return f'<resource id="{name}" managed="true" active="{str(role == "Started").lower()}" role="{role}"/>'
+
+    inner = "".join(f'<group id="cg:{number}">{one("y", role)}</group>' for number, role in enumerate(y))
+    nodes = '<node name="db1" online="true"/><node name="db2" online="true"/>'
+    text = (
+        f"<pacemaker-result><nodes>{nodes}</nodes><resources><group id='g'>{one('x', x)}</group>"
+        f"<clone id='c'>{inner}</clone></resources></pacemaker-result>"
+    )
+    tools(crm_mon=[Result(0, text, "")])
+    assert simulate.not_running(cib.read(cib.parse(GROUPED, "x"))) == said

@@ -1,5 +1,7 @@
 """The command ``apply``: what it asks, what it refuses, and nodes that come and go."""
 
+from contextlib import nullcontext
+
 import pytest
 from hafailover.crm import local
 from hafailover.crm.commands import apply as apply_command
@@ -15,6 +17,8 @@ def run(tools, monkeypatch, tmp_path):
     file.write_text(BASE)
     monkeypatch.setattr(local, "installed", lambda program: True)
     monkeypatch.setattr(apply_command.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(apply_command.apply_lock, "held", lambda what: nullcontext())
+    monkeypatch.setattr(apply_command.undo_store, "DIRECTORY", tmp_path / "kept")
 
     def run(*options, **answers):
         whole = state('active="true"', instance("Promoted") + instance("Unpromoted"))
@@ -24,17 +28,21 @@ def run(tools, monkeypatch, tmp_path):
     return run
 
 
-def test_without_a_terminal_a_harmless_change_is_made(run):
+def test_without_a_terminal_every_change_needs_a_yes(run):
     result, used = run()
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception) == "this would make 11 changes; nothing was changed. Allow it with --yes"
+    assert "cibadmin --patch" not in used.calls
+    result, used = run("--yes")
     assert result.exception is None
-    assert result.stdout.endswith("applied: 10 changes, settled after 0.0 s\n")
+    assert result.stdout.endswith("applied: 11 changes, settled after 0.0 s\n")
     assert used.calls.count("cibadmin --patch") == 1
 
 
-def test_without_a_terminal_an_interruption_needs_a_yes(run):
+def test_without_a_terminal_it_is_said_what_would_be_interrupted(run):
     harm = [simulated(), simulated(("demote", "db:1", "db2"))]
     result, used = run(crm_simulate=list(harm))
-    assert isinstance(result.exception, RefusedError)
+    assert isinstance(result.exception, UsageError)
     assert str(result.exception) == (
         "this would interrupt running services (demote db on db2); nothing was changed. Allow it with --yes"
     )
@@ -57,7 +65,9 @@ def test_on_a_terminal_it_asks_first(run, monkeypatch, answer, made):
 
 
 def test_what_is_left_is_incomplete(run):
-    result, _ = run("--wait=0", crm_mon=[state('active="true"', instance("Unpromoted") + instance("Unpromoted"))])
+    result, _ = run(
+        "--yes", "--wait=0", crm_mon=[state('active="true"', instance("Unpromoted") + instance("Unpromoted"))]
+    )
     assert isinstance(result.exception, IncompleteError)
     assert "after 0 s: db-clone has no promoted instance" in str(result.exception)
 
@@ -122,7 +132,7 @@ def test_a_node_is_only_removed_when_somebody_agrees(run, monkeypatch, tmp_path)
         "crm_attribute": [Result(105, "", "")],
     }
     result, used = run(**answers)
-    assert isinstance(result.exception, RefusedError)
+    assert isinstance(result.exception, UsageError)
     assert str(result.exception) == "this would remove db3 from the cluster; nothing was changed. Allow it with --yes"
     assert "corosync-cfgtool" not in used.calls
     voting = "Nodeid Votes Qdevice Name\n 1 1 A,V,NMW db1\n 2 1 A,V,NMW db2\n"

@@ -82,6 +82,7 @@ def test_json_is_printed_also_when_the_node_does_not_say_any_more(monkeypatch: p
 
     class Node:
         name = "db2"
+        service = Service
 
         def __init__(self, *of: object) -> None: ...
 
@@ -100,7 +101,7 @@ def test_json_is_printed_also_when_the_node_does_not_say_any_more(monkeypatch: p
             yield {"state": notes.RUNNING, "text": "copying"}
             raise HafailoverError("db2 cannot be asked any more: timed out")
 
-    monkeypatch.setattr(command.os, "geteuid", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(command, "gather", lambda run: None)
     monkeypatch.setattr(command, "read", lambda facts: None)
     monkeypatch.setattr(command, "choose_service", lambda *of: Service())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hafailover.vagrant.drill import scenario
+from hafailover.crm.drill import scenario
 
 PAGE = Path(__file__).parents[2] / "docs" / "scenarios.md"
 

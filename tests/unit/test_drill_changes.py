@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hafailover.vagrant.drill.changes import configuration_changes
+from hafailover.crm.drill.changes import configuration_changes
 
 BEFORE = """<cib epoch="5" num_updates="3" admin_epoch="0" validate-with="pacemaker-3.9" cib-last-written="Mon">
   <configuration>
@@ -38,6 +38,8 @@ def after(old: str, new: str) -> str:
             '<nvpair id="y" name="hafailover-db-note" value="1"/></instance_attributes></node>',
         ),
         ("<node_state", '<node_state crmd="online"'),
+        ('<node id="1" uname="db1"/>', '<node id="1" uname="db1"><instance_attributes id="nodes-1"/></node>'),
+        ("</cluster_property_set>", '<nvpair id="o-2" name="last-lrm-refresh" value="17"/></cluster_property_set>'),
     ],
 )
 def test_counters_status_and_our_own_attributes_may_change(old, new):

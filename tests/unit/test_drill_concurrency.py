@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hafailover.vagrant.drill.concurrency import concurrent_pairs, overlapping, reigns
-from hafailover.vagrant.drill.ledger import ACKNOWLEDGED, REFUSED, UNKNOWN, Attempt
+from hafailover.crm.drill.concurrency import concurrent_pairs, overlapping, reigns
+from hafailover.crm.drill.ledger import ACKNOWLEDGED, REFUSED, UNKNOWN, Attempt
 from hypothesis import given
 from hypothesis import strategies as st
 

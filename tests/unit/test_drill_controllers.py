@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hafailover.crm.drill.oracle import Comparison, Server
 from hafailover.vagrant.drill import amqp
 from hafailover.vagrant.drill.loads.command import command
 from hafailover.vagrant.drill.loads.controllers.drill import FAULTS, ControllersDrill, ControllersRun, _wrong
 from hafailover.vagrant.drill.loads.programs import cache as cache_client
 from hafailover.vagrant.drill.loads.result import as_table
-from hafailover.vagrant.drill.oracle import Comparison, Server
 from pymemcache.exceptions import MemcacheError, MemcacheUnexpectedCloseError
 from topologies import invoke
 

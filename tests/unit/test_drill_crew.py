@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from hafailover.crm.drill import crew
+from hafailover.crm.drill.crew import Crew
+from hafailover.crm.drill.ledger import ACKNOWLEDGED, CLIENT, REFUSED, UNKNOWN, Ledger
 from hafailover.crm.errors import HafailoverError
-from hafailover.vagrant.drill import crew
-from hafailover.vagrant.drill.crew import Crew
-from hafailover.vagrant.drill.ledger import ACKNOWLEDGED, CLIENT, REFUSED, UNKNOWN, Ledger
 
 # Acknowledges one row every 20 ms; "die" begins one more and is then gone, as with a node that loses its power.
 STAND_IN = """
@@ -45,6 +45,9 @@ class FakeLab:
 
     def client_popen(self, argv, **keywords):
         return subprocess.Popen([sys.executable, "-c", STAND_IN.replace("{die}", self.client)], **keywords)
+
+    def probe_popen(self, node, argv, **keywords):
+        return self.popen(node, argv, **keywords)
 
     def popen(self, node, argv, **keywords):
         if self.off:

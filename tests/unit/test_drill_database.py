@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hafailover.vagrant.drill.database import has_quorum, parse_cluster, parse_health
-from hafailover.vagrant.drill.target import Target
+from hafailover.crm.drill.database import has_quorum, parse_cluster, parse_health
+from hafailover.crm.drill.target import Target
 
 TARGET = Target("db", "db-clone", "vip", "192.0.2.100", 24, 3306, "/run/mysqld/mysqld.sock", {"db1": "192.0.2.1"})
 HEAD = "@@server_id\t@@read_only\t@@gtid_current_pos\n"

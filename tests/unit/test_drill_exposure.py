@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from hafailover.vagrant.drill import exposure
+from hafailover.crm.drill import exposure
 
 PASSWORD = "Correct-Horse-Battery"
 CREDENTIALS = "/etc/hafailover/db.cred"

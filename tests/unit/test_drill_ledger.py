@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from hafailover.vagrant.drill.ledger import (
+from hafailover.crm.drill.ledger import (
     ACKNOWLEDGED,
     CLIENT,
     REFUSED,
@@ -13,6 +13,7 @@ from hafailover.vagrant.drill.ledger import (
     Ledger,
     acknowledgements,
     gaps,
+    last_try,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,7 +107,7 @@ def test_a_stall_while_the_old_primary_rejoins_is_told_apart():
 
 
 def test_no_write_after_the_fault_is_no_number():
-    assert gaps(acks(1.0, 1.01), fault=2.0, new_server=2) == (pytest.approx(0.01), None, None, None)
+    assert gaps(acks(1.0, 1.01), fault=2.0, new_server=2) == (pytest.approx(0.01), None, None, None, None)
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, unique=True), st.floats(0, 100))
@@ -124,3 +125,39 @@ def test_acknowledgements_are_the_clients_own_in_the_order_of_the_answers():
     refused = late._replace(outcome=REFUSED)
     probe = early._replace(writer="db1")
     assert acknowledgements([late, refused, probe, early]) == [early, late]
+
+
+def test_it_is_known_when_the_longest_silence_began():
+    found = gaps(acks(1.0, 1.9, 2.2, 5.0, 5.1), fault=2.0, new_server=1)
+    assert found.fault == pytest.approx(2.8) and found.begun == pytest.approx(0.2)
+
+
+def test_a_silence_that_nothing_ends_is_one():
+    history = acks(1.0, 1.01, 2.5, 2.6)
+    tries = [*history, Attempt(CLIENT, 9, 9.0, float("inf"), UNKNOWN, None, None, None)]
+    assert last_try(tries) == 9.0 and last_try(tries, "db1") is None
+    assert gaps(history, 1.015, 1).fault == pytest.approx(1.49)
+    kept = gaps(history, 1.015, 1, last_try(tries))
+    assert max(kept.fault, kept.later) == pytest.approx(6.4)
+    moved = gaps([*acks(1.0), *acks(2.5, 2.6, server=2)], 1.015, 2, last_try(tries))
+    assert (moved.fault, moved.later) == (pytest.approx(1.5), pytest.approx(6.4))
+    assert gaps(history, 1.015, 1, 2.55) == gaps(history, 1.015, 1), "an attempt that was answered later is none"
+
+
+class Full(io.StringIO):
+    """A disk with no room."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_disk_that_is_full_takes_the_copy_and_not_the_account():
+    ledger = Ledger(Full())
+    ledger.record("db1", begin(1, 1.0))
+    assert ledger.record("db1", end(1, 1.1)) is not None
+    assert [one.outcome for one in ledger.attempts()] == [ACKNOWLEDGED]
+    assert "No space left" in ledger.close() and Ledger(io.StringIO()).close() == ""
+    with open("/dev/full", "w") as full:  # what is only found out at the end
+        late = Ledger(full)
+        late.record("db1", begin(1, 1.0))
+        assert "No space left" in late.close()

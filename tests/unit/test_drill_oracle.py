@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hafailover.vagrant.drill.ledger import ACKNOWLEDGED, CLIENT, REFUSED, UNKNOWN, Attempt
-from hafailover.vagrant.drill.oracle import (
+from hafailover.crm.drill.ledger import ACKNOWLEDGED, CLIENT, REFUSED, UNKNOWN, Attempt
+from hafailover.crm.drill.oracle import (
     Comparison,
     Expectation,
     Outcome,

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 
-from hafailover.vagrant.drill.report import Run, as_json, as_table
-from hafailover.vagrant.drill.timeline import Phases
+from hafailover.crm.drill.report import Run, as_json, as_table
+from hafailover.crm.drill.timeline import Phases
 
 GOOD = Run(
     *("power-off-primary", "hafailover", "db1", "db2"),
@@ -27,7 +27,15 @@ def test_json_has_the_documented_shape():
         "extra": 0,
         "concurrent_writers": 0,
         "rejoined_s": 123.457,
-        "phases": {"detected": 2.7, "fenced": 3.0, "promoted": None, "address_up": 3.5},
+        "phases": {
+            "detected": 2.7,
+            "fenced": 3.0,
+            "promoted": None,
+            "address_up": 3.5,
+            "drained": None,
+            "services_up": None,
+            "demoted": None,
+        },
         "ok": True,
     }
     assert bad["ok"] is False and bad["acknowledged"] is None and bad["problems"] == ["no write was acknowledged"]

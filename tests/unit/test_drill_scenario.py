@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hafailover.crm.drill import scenario
+from hafailover.crm.drill.actions import FAULTS, Step, undo
 from hafailover.crm.errors import UsageError
 from hafailover.crm.yamldoc import parse as yaml
-from hafailover.vagrant.drill import scenario
-from hafailover.vagrant.drill.actions import FAULTS, Step, undo
 
 GOOD = "summary: x\nsteps:\n  - cut: primary\n"
 

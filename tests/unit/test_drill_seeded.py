@@ -7,11 +7,11 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from hafailover.crm.drill.actions import ACTIONS, FAULTS, Step, undo
+from hafailover.crm.drill.report import Run
 from hafailover.crm.errors import UsageError
 from hafailover.vagrant.drill import counts, seeded
-from hafailover.vagrant.drill.actions import ACTIONS, FAULTS, Step, undo
 from hafailover.vagrant.drill.command import command
-from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.drill.seeded import Act, Shape
 
 PAIR, TRIO = Shape(1, True), Shape(2, False)

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hafailover.crm.drill import alterations, checks, people
+from hafailover.crm.drill.actions import ACTIONS, CONDITIONS, Step
+from hafailover.crm.drill.stage import Restore, Stage
+from hafailover.crm.drill.steps import TABLE, Steps
+from hafailover.crm.drill.target import Target
 from hafailover.crm.errors import HafailoverError
-from hafailover.vagrant.drill import alterations, checks, people
-from hafailover.vagrant.drill.actions import ACTIONS, CONDITIONS, Step
-from hafailover.vagrant.drill.stage import Restore, Stage
-from hafailover.vagrant.drill.steps import TABLE, Steps
-from hafailover.vagrant.drill.target import Target
 
 TARGET = Target("db", "db-clone", "vip", "192.0.2.100", 24, 3306, "/run/mysqld/mysqld.sock", {"db1": "", "db2": ""})
 

@@ -10,13 +10,13 @@ from hafailover.agents.mariadb import journal
 from hafailover.agents.mariadb.decide import Replica
 from hafailover.crm import accept_loss_run, explain_offline, local
 from hafailover.crm.accept_loss import losses, position_words, refusal
+from hafailover.crm.colour import plain
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError
 from hafailover.crm.explain import MAY, MAY_NOT, PRIMARY, UNKNOWN, as_json, explain
 from hafailover.crm.explain_text import render, render_offline
 from hafailover.crm.status import Failure
-from hafailover.crm.status_text import plain
 from hafailover.crm.switchover import Answer, Answers
-from status_samples import DIRECTORY, status
+from status_samples import DIRECTORY, load, status
 
 GOOD = Replica(
     source="10.77.0.11", io="Yes", sql=True, received="0-1-9", applied="0-1-9", io_errno=0, sql_errno=0, error=""
@@ -102,11 +102,10 @@ def test_a_primary_that_is_none():
 
 
 def test_how_a_server_came_back_and_what_was_salvaged():
-    published = {
-        "rejoin": {"db2": "truncated 7 Successfully truncated binlog file"},
-        "salvage": {"db2": "b.2.2 done 50 0-1-74 0 received before the restart"},
-    }
-    facts = "\n".join(case("db2", status("healthy"), published=published).facts)
+    came = {"hafailover-db-told": {"db2": "rejoin=truncated 7 Successfully truncated binlog file"}}
+    found = status("healthy", published={**load("healthy").published, **came})
+    saved = {"salvage": {"db2": "b.2.2 done 50 0-1-74 0 received before the restart"}}
+    facts = "\n".join(case("db2", found, published=saved).facts)
     assert "came back by GTID, after its unacknowledged tail was removed (epoch 7)" in facts
     assert "50 transactions received before the server's restart (up to 0-1-74) were applied" in facts
 

@@ -1,5 +1,7 @@
 """The key ``external`` of a topology: what it means, and what is said of mistakes in it."""
 
+import re
+
 import pytest
 from hafailover.crm import external, render
 from hafailover.crm.errors import UsageError
@@ -102,7 +104,7 @@ def test_secrets_of_others_are_asked_for_and_not_made_up(tmp_path):
 def test_mistakes(text, said):
     with pytest.raises(UsageError) as caught:
         loaded(text)
-    assert str(caught.value).splitlines()[0] == f"t.yml:10: external.{said}"
+    assert re.sub(r":10:\d+:", ":10:", str(caught.value).splitlines()[0]) == f"t.yml:10: external.{said}"
 
 
 @pytest.mark.parametrize(
@@ -121,4 +123,4 @@ def test_a_secret_in_the_topology_is_refused_and_not_repeated(text):
     with pytest.raises(UsageError) as caught:
         loaded(text)
     assert "hunter2" not in str(caught.value)
-    assert str(caught.value).startswith("t.yml:10: external.")
+    assert re.match(r"t\.yml:10:\d+: external\.", str(caught.value))

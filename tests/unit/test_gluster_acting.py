@@ -2,108 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gluster_stage import BRICKS, NODES, PATH, SERVING, Stage
 from hafailover.agents import memo
 from hafailover.agents.gluster import command, store
 from hafailover.agents.glustervolume import bricks, decide, disk, forming, health, place
-from hafailover.agents.glustervolume.decide import Brick, Facts, Told, Volume
+from hafailover.agents.glustervolume.decide import Facts, Told, Volume
 from hafailover.agents.glustervolume.sight import Sight
-from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, Deadline, OcfError
-
-NODES = ("a", "b", "c")
-PATH = "/b/brick"
-BRICKS = tuple(Brick(name, PATH, f"v-client-{at}") for at, name in enumerate(NODES))
-ADDRESSES = {"a": "10.0.0.1", "b": "10.0.0.2", "c": "10.0.0.3"}
-SERVING = Facts(NODES, "3", "id", "a", False, Volume("id", True, BRICKS, 3, False), {PATH: place.KEPT})
-
-
-class Stage:
-    """The surroundings of one instance on node a: ``facts`` in turn (the last one stays), commands and events as they come."""
-
-    def __init__(self, *facts: Facts) -> None:
-        self.facts = list(facts)
-        self.commands: list[str] = []
-        self.failing: dict[str, list[str]] = {}
-        self.events: list[str] = []
-        self.told: list[Told] = []
-        self.records: dict[str, str] = {}
-        self.pid = 1
-        self.files = False
-        self.connected: tuple[str, ...] = NODES
-        self.rejected: tuple[str, ...] = ()
-        params = {
-            "volume": "v",
-            "brick": "/b",
-            "replica": "3",
-            "options": "",
-            "wait": 0.0,
-            "device": None,
-            "unit": "g.service",
-        }
-        self.ctx: Any = SimpleNamespace(
-            instance="files-v",
-            node="a",
-            action="start",
-            params=params,
-            deadline=Deadline(240),
-            run=lambda argv, timeout=None: self.ran(argv),
-            log=lambda *_: None,
-            event=lambda name, *_, **__: self.events.append(name.partition(".")[2]),
-        )
-
-    def ran(self, argv: list[str]) -> Any:
-        self.commands.append(" ".join(argv))
-        return SimpleNamespace(rc=0, out="", err="", timed_out=False)
-
-    def ask(self, ctx: object, words: list[str], seconds: float = 60.0, tolerated: str = "") -> str:
-        said = " ".join(words)
-        self.commands.append(said)
-        for beginning, reasons in self.failing.items():
-            if said.startswith(beginning) and reasons:
-                raise OcfError(ERR_GENERIC, reasons.pop(0))
-        return "Connected\nConnected\nConnected\n"
-
-    def sight(self, ctx: object) -> Any:
-        pool = SimpleNamespace(
-            addresses=ADDRESSES,
-            record=lambda name: self.records.get(name, ""),
-            write=self.records.__setitem__,
-            claim=lambda former: True,
-        )
-        return SimpleNamespace(
-            pool=pool,
-            me="a",
-            name="v",
-            root="/b",
-            address=ADDRESSES["a"],
-            allow="files-v-allow",
-            making="making-v",
-            mark="volume v on a",
-            facts=lambda: self.facts.pop(0) if len(self.facts) > 1 else self.facts[0],
-            known=lambda: ("", ""),
-            volume=lambda: self.facts[0].volume,
-            mine=lambda volume: [BRICKS[0]] if volume else [],
-            pid=lambda brick: self.pid,
-            has_files=lambda: self.files,
-            tell=self.told.append,
-            tell_serving=lambda states: self.told.append(Told(decide.RUNNING)),
-            states=lambda volume: {},
-            uuid=lambda: "u-a",
-            remember=lambda: None,
-            note_behind=lambda **more: self.events.append(f"note {sorted(more.get('fewer', ()))}"),
-            begin_turn=lambda: self.records.__setitem__("turn", "a.2") or "a.2",
-            turn=lambda: self.records["turn"],
-            told=dict,
-            connected=lambda told: self.connected,
-            rejected=lambda: self.rejected,
-        )
-
-    def forming(self) -> forming.Forming:
-        return forming.Forming(self.ctx)
+from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, Deadline, OcfError, Result
+from hafailover.crm.pacemaker import PacemakerError
 
 
 @pytest.fixture
@@ -314,6 +227,22 @@ def test_what_a_person_has_allowed_holds_once(stage: Stage) -> None:
     assert stage.forming().run() == SUCCESS
     assert stage.events == ["alone", "note ['v-client-0']", "up"]
     assert "attrd_updater -D -n files-v-allow" in stage.commands
+    assert stage.logged == []
+
+
+def test_what_a_person_has_allowed_and_cannot_be_taken_back_is_said(stage: Stage) -> None:
+    stage.facts = [BEHIND._replace(allowed=decide.ALONE)]
+    stage.silent = "files-v-allow"
+    assert stage.forming().run() == SUCCESS
+    assert stage.logged == [
+        "the attribute files-v-allow cannot be taken back: attrd_updater failed with 1: nobody answers"
+    ]
+
+
+def test_a_volume_that_cannot_be_announced_does_not_count_as_started(stage: Stage) -> None:
+    stage.silent = "files-v-ready"
+    with pytest.raises(PacemakerError, match="attrd_updater failed with 1: nobody answers"):
+        stage.forming().ready()
 
 
 def test_a_brick_that_is_behind_serves_beside_the_other_copy(stage: Stage) -> None:
@@ -399,3 +328,37 @@ def test_a_stop_unmounts_only_a_disk_that_carries_the_mark(
     monkeypatch.setattr(disk, "unmount", lambda ctx, want: done.append(want.directory))
     health.stop(stage.ctx)
     assert done == ([sight.root] if unmounted else [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "told"),
+    [
+        ([(32, "target is busy."), (32, "target is busy."), (0, "")], 3, ""),
+        ([(32, "target is busy.")], 0, "stays mounted: umount: target is busy."),
+        ([(1, "must be superuser.")], 1, "stays mounted: umount: must be superuser."),
+    ],
+    ids=["somebody still looked at it", "somebody works on it", "another reason"],
+)
+def test_a_disk_that_is_still_in_use_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, answers: list[tuple[int, str]], asked: int, told: str
+) -> None:
+    """Who replaces a disk after a stop would find it busy."""
+    number = os.stat("/").st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    want, runs, said = place.Wanted("/srv/bricks", "/dev/vdx", "mark"), 0, []
+
+    def run(argv: Sequence[str], timeout: float) -> Result:
+        nonlocal runs
+        rc, error = answers[min(runs, len(answers) - 1)]
+        runs += 1
+        return Result(rc, "", f"umount: {error}" if error else "", False)
+
+    monkeypatch.setattr(disk, "_BUSY", 0.5)
+    monkeypatch.setattr(disk, "_number", lambda _: device)
+    monkeypatch.setattr(disk.mounts, "read", list)
+    monkeypatch.setattr(disk.mounts, "stack", lambda *_: [SimpleNamespace(device=device)])
+    ctx: Any = SimpleNamespace(run=run, deadline=Deadline(60), log=lambda _, text: said.append(text))
+    disk.unmount(ctx, want)
+    assert runs == asked or (not asked and runs > 1)
+    assert " ".join(said).endswith(told)
+    assert bool(said) == bool(told)

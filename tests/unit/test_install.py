@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hafailover.crm import install
+from hafailover.crm import install, install_units
 from hafailover.crm.errors import HafailoverError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -31,8 +31,10 @@ def test_install_again_and_uninstall(tmp_path: Path) -> None:
     assert "usr/lib/hafailover/mariadb-died" in files(tmp_path)
     assert sorted(done.stdout.splitlines()) == sorted(f"wrote {tmp_path / name}" for name in files(tmp_path))
     for name in files(tmp_path):
-        assert (tmp_path / name).stat().st_mode & 0o777 == 0o755
-        assert (tmp_path / name).read_text().startswith("#!/usr/bin/python3 -IS\n")
+        program = not name.endswith((".conf", ".path", ".service", ".timer")) and "/meta-data/" not in name
+        assert (tmp_path / name).stat().st_mode & 0o777 == (0o755 if program else 0o644)
+        shell = "/bin/sh" if "/resource.d/" in name or name == "usr/lib/hafailover/alert" else "/usr/bin/python3 -IS"
+        assert not program or (tmp_path / name).read_text().startswith(f"#!{shell}\n")
     again = hafailover("install", "--root", tmp_path)
     assert {line.split()[0] for line in again.stdout.splitlines()} == {"unchanged"}
     gone = hafailover("install", "--root", tmp_path, "--uninstall")
@@ -82,7 +84,7 @@ def test_read_only_sources_are_compiled_elsewhere(tmp_path: Path, monkeypatch: p
 def test_what_is_compiled_already_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install.install(tmp_path)
     assert install._compiled()
-    monkeypatch.setattr(install, "_interpreter", lambda: "/bin/false")
+    monkeypatch.setattr(install, "interpreter", lambda: "/bin/false")
     install.install(tmp_path)
     monkeypatch.setattr(install, "MAGIC_NUMBER", b"old!")
     assert not install._compiled()
@@ -111,6 +113,17 @@ def test_no_such_root(tmp_path: Path) -> None:
     one_sentence(done, tmp_path / "nowhere", "no such directory")
 
 
+@pytest.mark.parametrize("words", [["--root", ""], ["--root="], ["--uninstall", "--root", ""]], ids=" ".join)
+def test_a_root_without_a_name_is_not_this_directory(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = hafailover("install", *words)
+    assert done.returncode == 2
+    one_sentence(done, "--root names no directory")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("option", ["--uninstall", None])
 def test_not_root(tmp_path: Path, option: str | None) -> None:
     install.install(tmp_path)
@@ -136,7 +149,54 @@ def test_read_only_file_system(tmp_path: Path) -> None:
 
 
 def test_sources_that_do_not_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "_interpreter", lambda: "/bin/false")
+    monkeypatch.setattr(install, "interpreter", lambda: "/bin/false")
     monkeypatch.setattr(install, "_compiled", lambda: False)
     with pytest.raises(HafailoverError, match="cannot compile the agents"):
         install.install(tmp_path)
+
+
+def test_a_package_that_alerts_cannot_read_is_told(tmp_path: Path) -> None:
+    package = tmp_path / "closed" / "hafailover"
+    (package / "agents").mkdir(parents=True)
+    (package / "agents/inbox.py").write_text("")
+    for path in (tmp_path, *tmp_path.parents[:-1]):
+        if path.stat().st_mode & 0o001 == 0:
+            path.chmod(path.stat().st_mode | 0o001)
+    assert install_units.unreadable(package) is None
+    package.parent.chmod(0o700)
+    assert install_units.unreadable(package) == package.parent
+    package.parent.chmod(0o755)
+    (package / "agents/inbox.py").chmod(0o600)
+    assert install_units.unreadable(package) == package / "agents/inbox.py"
+
+
+def test_the_units_are_what_systemd_understands(tmp_path: Path) -> None:
+    install.install(tmp_path)
+    units = [str(tmp_path / unit.path) for unit in install_units.UNITS if unit.path.parent.name == "system"]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=60, check=False
+    )
+    complaints = [line for line in done.stderr.splitlines() if "hafailover" in line and "is not executable" not in line]
+    assert complaints == []
+
+
+def test_what_systemd_does_not_do_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda self: str(self) == "/run/systemd/system" or real(self))
+    calls: list[list[str]] = []
+
+    def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        calls.append(argv)
+        if argv[1] == "daemon-reload":
+            raise subprocess.TimeoutExpired(argv, 30)
+        return subprocess.CompletedProcess(argv, int("tmpfiles" in argv[0]), "", "no user hacluster\n")
+
+    monkeypatch.setattr(install_units.subprocess, "run", run)
+    files = "/usr/lib/tmpfiles.d/hafailover-alerts.conf /usr/lib/tmpfiles.d/hafailover-history.conf"
+    assert [line.partition(": ")[2].partition(":")[0] for line in install_units.begin()] == [
+        f"systemd-tmpfiles --create {files}",
+        "systemctl daemon-reload",
+    ]
+    (restarted,) = [argv[3:] for argv in calls if argv[1] == "restart"]
+    timers = {"hafailover-history.timer", "hafailover-doctor.timer"}
+    assert set(restarted) == {"hafailover-alerts.path", "hafailover-history.path", *timers}

@@ -189,3 +189,25 @@ def test_a_healthy_report():
 )
 def test_what_is_wrong(given, said):
     assert any(said in problem for problem in health.judge(report(**given), ["a"]))
+
+
+def test_a_host_that_allows_few_machines_is_told_to_allow_more(monkeypatch, tmp_path):
+    limit = tmp_path / "max_user_instances"
+    monkeypatch.setattr(host, "_INOTIFY", limit)
+    said: list[str] = []
+    for before, after, told in (("128\n", "1024", "1024 instead of 128"), ("4096\n", "4096", None)):
+        limit.write_text(before)
+        host.allow_inotify(said.append)
+        assert limit.read_text().strip() == after
+        assert [told in line for line in said] == ([True] if told else [])
+        said.clear()
+
+
+def test_a_host_that_cannot_allow_more_machines_is_named(monkeypatch, tmp_path):
+    limit = tmp_path / "max_user_instances"
+    limit.symlink_to("/proc/sys/kernel/cap_last_cap")  # 40, and read-only for everybody
+    monkeypatch.setattr(host, "_INOTIFY", limit)
+    said: list[str] = []
+    host.allow_inotify(said.append)
+    assert len(said) == 1
+    assert "will not boot" in said[0]

@@ -295,7 +295,7 @@ def file(tmp_path):
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch):
-    monkeypatch.setattr(local.socket, "gethostname", lambda: "somewhere")
+    monkeypatch.setattr(local, "hostname", lambda: "somewhere")
 
 
 def test_every_rule_has_an_id_a_sentence_and_a_remedy():
@@ -304,30 +304,35 @@ def test_every_rule_has_an_id_a_sentence_and_a_remedy():
     for one in rules:
         assert one.summary.endswith(".") and one.remedy and one.severity in lint.SEVERITIES
         assert one.id == one.id.lower()
+        assert len(one.why) > 20 and not one.why.endswith("."), "one sentence, which others put a full stop behind"
+    assert len({one.code for one in rules}) == len(rules)
 
 
 def test_two_rules_of_one_id_or_a_severity_of_its_own_are_refused():
     with pytest.raises(ValueError, match="two rules port-shared"):
-        lint.rule("port-shared", lint.ERROR, remedy="x")(lambda facts: [Found("x", "y")])
+        lint.rule("port-shared", lint.ERROR, remedy="x", code="L98")(lambda facts: [Found("x", "y")])
     with pytest.raises(ValueError, match="unknown severity fatal"):
-        lint.rule("x", "fatal", remedy="x")
+        lint.rule("x", "fatal", remedy="x", code="L98")
 
 
 def test_clean_is_0(file):
     done = invoke(command, file)
-    assert (done.exit_code, done.stdout) == (0, "nothing found in the topology\n")
+    assert done.exit_code == 0
+    assert done.stdout.endswith(f"this machine is none of the nodes\nnothing found in {file}\n")
 
 
 def test_an_error_is_1_and_a_warning_is_not(file):
     file.write_text(TWICE)
     done = invoke(command, file)
     assert done.exit_code == 1
-    assert done.stdout.startswith("error    port-shared: services.cache: tcp 25672")
-    assert "\n         -> give one of them another port in the topology\n1 error in the topology\n" in done.stdout
+    assert done.stdout.startswith(f"1 ERROR:\n\n  L42 port-shared: services.cache  ({file}:12)\n      tcp 25672")
+    assert "\n      Do:  give one of them another port in the topology\n" in done.stdout
+    assert done.stdout.endswith(f"\n1 error in {file}\n")
     file.write_text(changed(("{type: mariadb}", "{type: mariadb, options: {extra_port: 3310}}")))
     done = invoke(command, file)
     assert done.exit_code == 0
-    assert done.stdout.endswith("1 warning in the topology\n")
+    assert done.stdout.endswith(f"1 warning in {file}\n")
+    assert invoke(command, file, "--fail-on", "warning").exit_code == 1
 
 
 def test_json_has_the_rules_that_looked(file):
@@ -338,11 +343,11 @@ def test_json_has_the_rules_that_looked(file):
     assert found["node"] is None
     assert "port-shared" in found["rules"] and "firewall-drops" not in found["rules"]
     ((finding),) = found["findings"]
-    assert set(finding) == {"rule", "severity", "where", "text", "remedy"}
+    assert {"rule", "code", "severity", "where", "text", "why", "remedy", "fix"} <= set(finding)
 
 
 def test_wrong_usage_is_refused(file):
-    assert "say which topology" in str(invoke(command).exception)
+    assert "say what to look at" in str(invoke(command).exception)
     wrong = invoke(command, file, "--node", "db9")
     assert getattr(wrong.exception, "exit_code", None) == 2
     assert "unknown node" in str(wrong.exception)
@@ -351,24 +356,24 @@ def test_wrong_usage_is_refused(file):
 
 
 def test_a_node_is_looked_at_by_root_alone(file, monkeypatch):
-    monkeypatch.setattr(local.socket, "gethostname", lambda: "db1.example")
+    monkeypatch.setattr(local, "hostname", lambda: "db1.example")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     done = invoke(command, file)
     assert done.exit_code == 0
-    assert "not root, so nothing on db1 itself is looked at" in done.stderr
+    assert "only root can see, and this is not root (on db1)" in " ".join(done.stdout.split())
     assert "only root" in str(invoke(command, file, "--node", "db1").exception)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     facts = NodeFacts("db1", Ruleset({}), "", (), {}, b"")
     monkeypatch.setattr("hafailover.crm.lint.node.gather", lambda name: facts)
     done = invoke(command, file)
-    assert "in the topology and on db1" in done.stdout
+    assert f"in {file} and on db1" in done.stdout
     assert "port-silent" in done.stdout and "firewall-file" in done.stdout
 
 
 def test_the_rules_are_listed():
     assert "firewall-drops" in invoke(command, "--rules").stdout
     listed = json.loads(invoke(command, "--rules", "-o", "json").stdout)
-    assert {"id", "severity", "summary", "remedy", "on_node"} == set(listed[0])
+    assert {"id", "code", "severity", "summary", "why", "remedy", "needs", "on_node"} == set(listed[0])
 
 
 def test_this_machine_can_be_looked_at(monkeypatch):
@@ -384,5 +389,5 @@ def test_this_machine_can_be_looked_at(monkeypatch):
 
 def test_a_finding_is_complete():
     assert Finding("a", "error", "b", "c", "d").as_json() == {
-        "rule": "a", "severity": "error", "where": "b", "text": "c", "remedy": "d",
+        "rule": "a", "severity": "error", "where": "b", "text": "c", "remedy": "d", "code": "", "why": "", "fix": "",
     }  # fmt: skip

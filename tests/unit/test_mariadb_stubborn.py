@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -13,12 +14,26 @@ from typing import Any
 import pytest
 from hafailover.agents import ocf, process
 from hafailover.agents.deadline import Deadline
-from hafailover.agents.mariadb import _actions as agent
-from hafailover.agents.mariadb import cloning, disk, events, patience, recovery, sql, starting, unseen, vital
+from hafailover.agents.mariadb import (
+    cloning,
+    disk,
+    events,
+    held,
+    patience,
+    recovery,
+    sql,
+    standby,
+    starting,
+    unseen,
+    vital,
+)
 from hafailover.agents.mariadb.disk import Disk
 from hafailover.agents.mariadb.server import Process, Unit
 from hafailover.crm import mariadb_options
 from hafailover.crm.pacemaker import PacemakerError
+
+# The package gives its agent that name; its actions stand in the module.
+agent = importlib.import_module("hafailover.agents.mariadb.actions")
 
 FULL = Disk(free=0, waiting=True, lasts=0.0)
 
@@ -239,6 +254,27 @@ def test_a_server_that_hangs_on_a_full_disk_is_not_started_anew(
         agent._unanswered(ctx, nobody, unit, Process(7, "1"), refused)
     degraded = ocf.DEGRADED_PROMOTED if role == "Promoted" else ocf.DEGRADED
     assert error.value.rc == (degraded if left < disk.FULL else ocf.ERR_GENERIC)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_server_that_is_stopped_for_its_clone_is_not_failed_while_it_ends(
+    late: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The worker marks and stops it while a monitor looks: under load the instance was failed, stopped, and its clone was lost."""
+    monkeypatch.setattr(held, "RUN_DIR", str(tmp_path))
+    ctx: Any = SimpleNamespace(instance="db", role="Unpromoted", log=lambda *of: None)
+    unit: Any = SimpleNamespace(datadir="/", process=lambda: Process(7, "1"), state=lambda: "deactivating")
+    nobody: Any = None
+
+    def mark(*of: object) -> None:
+        held.hold("db", held.CLONING, "its data directory is being replaced")
+
+    monkeypatch.setattr(standby, "held_back", lambda ctx, cluster, mark: mark.kind)
+    monkeypatch.setattr(disk, "unasked", lambda path: None)
+    monkeypatch.setattr(patience, "excuse", mark)
+    if not late:
+        mark()
+    assert agent._unanswered(ctx, nobody, unit, Process(7, "1"), sql.SqlError(0, "refused")) == held.CLONING
 
 
 def test_a_cluster_that_cannot_take_the_role_fails_no_server_with_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -233,6 +233,29 @@ def test_an_agent_of_our_own_may_be_replaced(applied_once):
     assert "change resource vip: ocf:heartbeat:vip → ocf:hafailover:vip" in told(merged(applied_once))
 
 
+def test_what_an_operator_set_about_a_resource_outlives_its_agent(applied_once):
+    vip = find(applied_once, "primitive[@id='vip']")
+    vip.set("provider", "heartbeat")
+    meta = '<nvpair id="t1" name="target-role" value="Stopped"/><nvpair id="t2" name="is-managed" value="false"/>'
+    vip.append(etree.fromstring(f'<meta_attributes id="his">{meta}</meta_attributes>'))
+    vip.append(etree.fromstring('<utilization id="hu"><nvpair id="hu1" name="cpu" value="2"/></utilization>'))
+    etree.SubElement(vip.find("instance_attributes"), "nvpair", id="h1", name="arp_count", value="9")
+    etree.SubElement(vip.find("operations"), "op", id="vip-deep", name="monitor", interval="99s")
+    result = merged(applied_once)
+    new = find(result.tree, "primitive[@id='vip']")
+    kept = {pair.get("name") for pair in new.iterfind("meta_attributes/nvpair")}
+    assert {"target-role", "is-managed"} <= kept and new.find("utilization/nvpair[@name='cpu']") is not None
+    assert told(result) == [
+        "change resource vip: ocf:heartbeat:vip → ocf:hafailover:vip",
+        "remove parameter arp_count of vip: was 9, for the old agent",
+        "remove operation vip-deep of vip: it was the old agent's",
+    ]
+    for piece in ("instance_attributes", "operations"):
+        fresh = find(merged(live()).tree, "primitive[@id='vip']").find(piece)
+        assert etree.tostring(new.find(piece), method="c14n") == etree.tostring(fresh, method="c14n")
+    assert told(merged(result.tree)) == []
+
+
 def test_a_resource_that_stood_alone_becomes_a_clone_with_all_it_has():
     start = add(
         live(),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hafailover.agents import process
@@ -191,3 +193,46 @@ def test_agent_survives_a_reader_that_has_gone(slow: Path) -> None:
     os.close(writer)
     assert b"Traceback" not in agent.communicate(timeout=10)[1]
     assert agent.returncode == 0
+
+
+class _Ended(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_between_the_childs_start_and_its_watch_leaves_nothing_behind(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+    spawn = os.posix_spawn
+
+    def spawn_and_signal(*args: Any, **more: Any) -> int:
+        started.append(spawn(*args, **more))
+        # To this thread: an agent has one, and another one of the test run's would let it in.
+        signal.pthread_kill(threading.get_ident(), number)
+        for _ in range(100):
+            pass  # where a handler runs
+        return started[0]
+
+    def end(number: int, frame: object) -> None:
+        raise _Ended
+
+    monkeypatch.setattr(os, "posix_spawn", spawn_and_signal)
+    before = signal.signal(number, end)
+    files = open_files()
+    begun = time.monotonic()
+    try:
+        with pytest.raises(_Ended):
+            sh("sleep 60 & wait", timeout=60)
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.signal(number, before)
+    assert time.monotonic() - begun < 10
+    wait_until(lambda: not alive(str(started[0])))
+    assert open_files() == files
+
+
+def test_signals_are_let_in_again_after_a_program_that_cannot_be_started() -> None:
+    with pytest.raises(FileNotFoundError):
+        process.run("/no/such/program", ["x"], 1, {}, None)
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())

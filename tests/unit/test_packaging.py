@@ -42,6 +42,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("source")
     for room in ROOMS:
         shutil.copytree(CHECKOUT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CHECKOUT / "man", copy / "man")
     for name in DESCRIPTION:
         if (CHECKOUT / name).exists():
             shutil.copy(CHECKOUT / name, copy)
@@ -88,11 +89,14 @@ def test_every_package_is_listed() -> None:
 
 def test_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        everything = {name for name in archive.namelist() if ".dist-info/" not in name}
+        names = {name for name in everything if ".data/data/" not in name}
         (record,) = [name for name in archive.namelist() if name.endswith("/RECORD")]
         recorded = {line.partition(",")[0] for line in archive.read(record).decode().splitlines()}
         licence = archive.read(next(name for name in archive.namelist() if name.endswith("LICENSE")))
     assert names == contents()
+    manuals = {name.partition(".data/data/")[2] for name in everything - names}
+    assert manuals == {f"share/man/man1/{page.name}" for page in (CHECKOUT / "man").iterdir()}
     assert names <= recorded
     assert b"GNU GENERAL PUBLIC LICENSE" in licence
 
@@ -123,7 +127,7 @@ def test_agents_run(installed: Path, tmp_path: Path) -> None:
     run(installed / "bin/hafailover", "install", "--root", tmp_path)
     for name in ("mariadb", "vip"):
         agent = tmp_path / "usr/lib/ocf/resource.d/hafailover" / name
-        assert agent.read_text().startswith("#!/usr/bin/python3 -IS\n")
+        assert agent.read_text().startswith("#!/bin/sh\n")
         assert f'<resource-agent name="{name}"' in run(agent, "meta-data").stdout
     assert os.access(tmp_path / "usr/lib/hafailover/mariadb-died", os.X_OK)
     run(installed / "bin/hafailover", "install", "--root", tmp_path, "--uninstall")

@@ -14,9 +14,11 @@ import pytest
 from hafailover.agents.memo import Memo
 from hafailover.agents.ocf import DEGRADED, OcfError
 from hafailover.agents.rabbitmq import credentials, decide, health
+from hafailover.agents.rabbitmq.cluster import Cluster
 from hafailover.agents.rabbitmq.disk import Disk
 from hafailover.agents.units import State
 from hafailover.crm.install import AGENTS_DIR, install
+from hafailover.crm.local import Result
 from test_ocf_agents import HEAVY, imported
 
 
@@ -168,3 +170,28 @@ def test_the_monitor_imports_little(tmp_path: Path) -> None:
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode != 0
     assert not set(HEAVY) & imported(done.stderr)
+
+
+@pytest.mark.parametrize("rc", [0, 1])
+def test_what_a_person_has_allowed_and_cannot_be_taken_back_is_said(rc: int) -> None:
+    ran: list[str] = []
+    logged: list[tuple[str, str]] = []
+
+    def run(argv: list[str], **_: object) -> Result:
+        ran.append(" ".join(argv))
+        return Result(rc, "", "nobody answers" if rc else "")
+
+    context: Any = SimpleNamespace(
+        node="mq1",
+        instance="mq",
+        params={"nodes": "mq1:10.0.0.1 mq2:10.0.0.2"},
+        run=run,
+        log=lambda level, text: logged.append((level, text)),
+    )
+    Cluster(context).done()
+    assert ran == ["attrd_updater -D -n mq-allow"]
+    said = (
+        "what was allowed is done, but mq-allow cannot be taken back, and would hold again: attrd_updater failed with 1: "
+        "nobody answers. Take it back with crm_attribute -N mq1 -l reboot -n mq-allow -D"
+    )
+    assert logged == ([("warning", said)] if rc else [])

@@ -120,7 +120,7 @@ def test_the_brokers_name_is_the_nodes(tmp_path: Path) -> None:
         (", version: '4.0'", (), "with a third cluster node"),
         (", version: '4.0', queues: mirrored", (THIRD,), "has no mirrored queues"),
         (", version: '3.8'", (), "is not supported"),
-        (", version: new", (), "is not a version"),
+        (", version: new", (), "write a version such as"),
         (", users: {guest: {}}", (), "is removed"),
         (", users: {hafailover: {}}", (), "health check's own"),
         (", vhosts: [hafailover]", (), "health check's own"),

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from hafailover.agents.mariadb import cluster as clusters
-from hafailover.agents.mariadb import journal
-from hafailover.agents.mariadb.cluster import Cluster, Refused
+from hafailover.agents.mariadb import journal, records
+from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal
+from hafailover.agents.mariadb.records import Refused
 from hafailover.crm.pacemaker import Membership, PacemakerError, View
 
 BASE = Journal(7, "db1", "0-1-50", {"db2": "b.2.2.31"}, 1000, "regain")
@@ -49,7 +50,7 @@ class Pacemaker:
 
 
 def on_db1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pacemaker: Pacemaker, fence_first: bool = False) -> Cluster:
-    monkeypatch.setattr(clusters, "RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(records, "RUN_DIR", str(tmp_path))
     monkeypatch.setattr(clusters, "Pacemaker", lambda run: pacemaker)
     params = {"nodes": "db1:10.0.0.1 db2:10.0.0.2", "fence_first": fence_first}
     ctx: Any = SimpleNamespace(node="db1", instance="db", params=params)
@@ -72,8 +73,8 @@ def test_recorded(
 ) -> None:
     pacemaker = Pacemaker(members, joined, **more)
     cluster = on_db1(tmp_path, monkeypatch, pacemaker)
-    cluster.record(STALE, BASE)
-    assert cluster.recorded() == STALE
+    cluster.records.write(STALE, BASE)
+    assert cluster.records.last() == STALE
 
 
 @pytest.mark.parametrize(
@@ -99,19 +100,19 @@ def test_refused(
     pacemaker = Pacemaker(members, joined, **more)
     cluster = on_db1(tmp_path, monkeypatch, pacemaker)
     with pytest.raises(Refused, match=why):
-        cluster.record(STALE, BASE)
+        cluster.records.write(STALE, BASE)
     assert pacemaker.writes == writes, "a write that is refused raises the version of this copy"
-    assert cluster.recorded() is None
+    assert cluster.records.last() is None
 
 
 def test_fence_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = [Membership(True, ALONE)] * 2
     pacemaker = Pacemaker(gone, ["db1"] * 2)
     with pytest.raises(Refused, match="not yet fenced"):
-        on_db1(tmp_path, monkeypatch, pacemaker, fence_first=True).record(STALE, BASE)
+        on_db1(tmp_path, monkeypatch, pacemaker, fence_first=True).records.write(STALE, BASE)
     assert pacemaker.writes == 0
     pacemaker = Pacemaker(gone, ["db1"] * 2, down="db2")
-    on_db1(tmp_path, monkeypatch, pacemaker, fence_first=True).record(STALE, BASE)
+    on_db1(tmp_path, monkeypatch, pacemaker, fence_first=True).records.write(STALE, BASE)
     assert pacemaker.entry == STALE
 
 
@@ -126,5 +127,5 @@ def test_a_member_that_dies_is_not_waited_for(tmp_path: Path, monkeypatch: pytes
         raise PacemakerError("no answer")
 
     pacemaker.property_on = silent  # type: ignore[method-assign]
-    cluster.record(STALE, BASE)
+    cluster.records.write(STALE, BASE)
     assert asked == ["db2", "db2"], "once before the write, once after it"

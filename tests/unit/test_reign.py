@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hafailover.agents.mariadb import cluster as clusters
-from hafailover.agents.mariadb import journal
+from hafailover.agents.mariadb import journal, records
 from hafailover.agents.mariadb.cluster import Cluster
 from hafailover.agents.mariadb.journal import Journal
 from hafailover.crm.pacemaker import Membership, PacemakerError, View
@@ -50,7 +50,7 @@ class Pacemaker:
 
 def on_db2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool) -> tuple[Cluster, Pacemaker]:
     pacemaker = Pacemaker(fails)
-    monkeypatch.setattr(clusters, "RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(records, "RUN_DIR", str(tmp_path))
     monkeypatch.setattr(clusters, "Pacemaker", lambda run: pacemaker)
     params = {"nodes": "db1:10.0.0.1 db2:10.0.0.2", "fence_first": False}
     ctx: Any = SimpleNamespace(node="db2", instance="db", params=params, event=lambda *_, **__: None)
@@ -60,12 +60,12 @@ def on_db2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool) -> tupl
 def test_what_was_announced_and_never_recorded_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, pacemaker = on_db2(tmp_path, monkeypatch, fails=True)
     with pytest.raises(PacemakerError):
-        cluster.record(BASE.promoted("db2", "0-1-60", 2000), BASE)
+        cluster.records.write(BASE.promoted("db2", "0-1-60", 2000), BASE)
     assert pacemaker.reign == "8"
-    cluster.take_back_reign(BASE)
+    cluster.records.take_back_reign(BASE)
     assert pacemaker.reign == "0"
     pacemaker.reign = "8"
-    cluster.take_back_reign(BASE)
+    cluster.records.take_back_reign(BASE)
     assert pacemaker.reign == "8", "once"
 
 
@@ -73,24 +73,24 @@ def test_the_last_primary_keeps_the_reign_that_it_had(tmp_path: Path, monkeypatc
     cluster, pacemaker = on_db2(tmp_path, monkeypatch, fails=True)
     pacemaker.entry = base = BASE._replace(primary="db2", sync={})
     with pytest.raises(PacemakerError):
-        cluster.record(base.promoted("db2", "0-1-60", 2000), base)
-    cluster.take_back_reign(base)
+        cluster.records.write(base.promoted("db2", "0-1-60", 2000), base)
+    cluster.records.take_back_reign(base)
     assert pacemaker.reign == "7"
 
 
 def test_not_once_it_has_left_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, pacemaker = on_db2(tmp_path, monkeypatch, fails=True)
     with pytest.raises(PacemakerError):
-        cluster.record(BASE.promoted("db2", "0-1-60", 2000), BASE)
+        cluster.records.write(BASE.promoted("db2", "0-1-60", 2000), BASE)
     pacemaker.reign = ""
-    cluster.take_back_reign(BASE._replace(primary="db2"))
+    cluster.records.take_back_reign(BASE._replace(primary="db2"))
     assert pacemaker.reign == ""
 
 
 def test_a_reign_that_was_recorded_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, pacemaker = on_db2(tmp_path, monkeypatch, fails=False)
     entry = BASE.promoted("db2", "0-1-60", 2000)
-    cluster.record(entry, BASE)
+    cluster.records.write(entry, BASE)
     for seen in (entry, BASE):  # an older copy of the CIB may win
-        cluster.take_back_reign(seen)
+        cluster.records.take_back_reign(seen)
         assert pacemaker.reign == "8"

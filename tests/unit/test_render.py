@@ -67,10 +67,12 @@ def test_all_files_of_a_node_with_owner_and_mode(file, secrets):
     assert {path: (one.mode, one.secret) for path, one in found.items()} == {
         "/etc/corosync/authkey": (0o400, True),
         "/etc/corosync/corosync.conf": (0o644, False),
+        "/etc/hafailover/alerts.json": (0o644, False),
         "/etc/hafailover/db.cred": (0o600, True),
         "/etc/hafailover/external.json": (0o644, False),
         "/etc/hafailover/fence-db1-password": (0o700, True),
         "/etc/hafailover/firewall.nft": (0o644, False),
+        "/etc/hafailover/hooks.json": (0o600, False),
         "/etc/hafailover/hosts": (0o644, False),
         "/etc/hafailover/topology.yml": (0o644, False),
         "/etc/mysql/hafailover-db.cnf": (0o644, False),
@@ -177,6 +179,34 @@ def test_a_quorum_device_is_not_slower_than_corosync():
         text = corosync.text(parse(changed(("encryption: off", f"encryption: off, detection: {{token: {token}}}"))))
         assert f"        timeout: {expected}\n" in text
     assert "        timeout: 4000\n" in corosync.text(parse(changed(("tls: off", "tls: off, timeout: 4s"))))
+
+
+@pytest.mark.parametrize(
+    ("change", "timeout"),
+    [
+        (("encryption: off", "encryption: off, detection: fast"), 600),
+        (("tls: off", "tls: off, timeout: 800ms"), 800),
+    ],
+)
+def test_a_device_that_beats_faster_than_its_daemons_allow_gets_an_option_for_both(change, timeout):
+    wanted = parse(changed(change))
+    assert f"        timeout: {timeout}\n" in corosync.text(wanted)
+    for name, daemon in (("db1", "corosync-qdevice"), (wanted.quorum.device.host, "corosync-qnetd")):
+        path = f"/etc/systemd/system/{daemon}.service.d/hafailover.conf"
+        (drop_in,) = [file for file in render.render(wanted, name, lambda reference: b"x" * 128) if file.path == path]
+        assert b"heartbeat_interval_min=100\n" in drop_in.content
+        # What an administrator has written into /etc/default stays.
+        assert f"{daemon} -f ${daemon.upper().replace('-', '_')}_OPTIONS ".encode() in drop_in.content
+    (note,) = [note for note in render.notes(wanted) if "corosync-qnetd" in note]
+    assert wanted.quorum.device.host in note
+
+
+def test_a_device_with_the_daemons_own_pace_gets_no_option():
+    for text in (changed(), changed(("encryption: off", "encryption: off, detection: {token: 500ms}"))):
+        wanted = parse(text)
+        found = [*render.render(wanted, wanted.quorum.device.host), *corosync.node_daemon(wanted)]
+        assert not [file for file in found if file.path.startswith("/etc/systemd")]
+        assert not [note for note in render.notes(wanted) if "corosync-qnetd" in note]
 
 
 def test_detection_is_written_for_every_link():
@@ -293,7 +323,9 @@ def test_exit_codes_and_no_traceback(file, tmp_path):
         result = program(*command, str(file))
         assert result.returncode == 2
         assert result.stdout == ""
-        assert result.stderr == f"hafailover: {file}:6: nodes.db2.id: is 'two'; write a whole number from 1 to 65535\n"
+        first, *shown = result.stderr.splitlines()
+        assert first == f"hafailover: {file}:6:13: nodes.db2.id: is 'two'; write a whole number from 1 to 65535"
+        assert [line[:8] for line in shown] == ["    6 | ", "      | "]
     both = program("render", str(file), "--output", str(tmp_path), "--install")
     assert (both.returncode, both.stderr.count("\n")) == (2, 1)
     assert "exclude each other" in both.stderr

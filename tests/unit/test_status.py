@@ -2,13 +2,15 @@
 
 import json
 import re
+import time
 
 import pytest
+from hafailover.crm.colour import coloured
 from hafailover.crm.status import DEGRADED, DOWN, OK, as_json
 from hafailover.crm.status_facts import ClusterDown
 from hafailover.crm.status_judge import judge
 from hafailover.crm.status_read import read
-from hafailover.crm.status_text import coloured, render
+from hafailover.crm.status_text import render
 from status_samples import load, status
 
 # record: verdict, primary, what the headline says
@@ -70,7 +72,7 @@ def test_the_healthy_screen():
     found = status("healthy", at=0.0)
     lines = render(found, judge(found)).splitlines()
     assert lines[0] == "OK  db1 is primary of db, 1 replica in sync"
-    assert "Quorum   yes; quorum device 10.77.0.13 votes" in lines
+    assert "Quorum   yes, 3 of 3 votes (2 needed); quorum device 10.77.0.13 votes" in lines
     assert "  db1   primary  100    primary" in lines
     assert "  db2   replica  50     in sync" in lines
     assert "  vip  10.77.0.100  on db1, follows the primary of db" in lines
@@ -185,6 +187,29 @@ def test_a_move_is_a_leftover_too():
     assert [(one.what, one.effect) for one in found.leftovers] == [
         ("move of vip (cli-prefer-vip)", "vip wants to run on db2")
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "ends_in", "what", "word"),
+    [
+        ("cli-prefer-rule-vip", 60, "move of vip (cli-prefer-vip)", "DEGRADED"),
+        ("hafailover-stack-1234-vip", 60, "move under way of vip (cli-prefer-vip)", OK),
+        ("hafailover-stack-1234-vip", -60, "expired move of vip (cli-prefer-vip)", OK),
+        ("cli-prefer-rule-vip", -60, "expired move of vip (cli-prefer-vip)", OK),
+    ],
+)
+def test_a_move_that_ends_by_itself_says_when_and_does_no_harm_afterwards(rule, ends_in, what, word):
+    facts = load("healthy")
+    end = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(facts.at + ends_in))
+    move = (
+        f'<rsc_location id="cli-prefer-vip" rsc="vip"><rule id="{rule}" score="INFINITY" boolean-op="and">'
+        '<expression id="e" attribute="#uname" operation="eq" value="db2"/>'
+        f'<date_expression id="d" operation="lt" end="{end}"/></rule></rsc_location></constraints>'
+    )
+    found = read(load("healthy", cib=facts.cib.replace("</constraints>", move)))
+    assert [one.what for one in found.leftovers] == [what]
+    assert found.leftovers[0].effect.startswith("vip wants to run on db2, until " if ends_in > 0 else "it does nothing")
+    assert judge(found).word == word
 
 
 def test_a_failure_that_was_got_over_is_a_note():
@@ -302,6 +327,15 @@ def test_a_node_without_a_fencing_device():
     facts = load("healthy")
     found = read(load("healthy", cib=facts.cib.replace('value="db1"', 'value="db9"')))
     assert any(problem.what == "no fencing device covers db1" for problem in judge(found).problems)
+
+
+@pytest.mark.parametrize("said", ["DB1", "db2:7;Db1=8", r"db1:vm\ 1"])
+def test_a_device_covers_a_node_as_pacemaker_reads_it(said):
+    facts = load("healthy")
+    name = "pcmk_host_list" if said == "DB1" else "pcmk_host_map"
+    cib = re.sub(r'name="pcmk_host_list" value="db1"', lambda _: f'name="{name}" value="{said}"', facts.cib)
+    assert cib != facts.cib
+    assert judge(read(load("healthy", cib=cib))).word == OK
 
 
 def test_an_attribute_daemon_that_does_not_answer_is_told():

@@ -5,9 +5,11 @@ import time
 
 import pytest
 from hafailover.crm import local, status_offline
+from hafailover.crm.corosync_glance import device_state, quorum_device
 from hafailover.crm.errors import HafailoverError
-from hafailover.crm.status_facts import ClusterDown, corosync_device, device_state, gather
-from hafailover.crm.status_read import moment, read
+from hafailover.crm.status_facts import ClusterDown, gather
+from hafailover.crm.status_failures import moment
+from hafailover.crm.status_read import read
 from hafailover.crm.status_xml import parse
 from status_samples import load
 
@@ -63,8 +65,8 @@ quorum {
 
 
 def test_the_quorum_device_of_corosync_conf():
-    assert corosync_device(CONF) == ("net", "10.0.0.9")
-    assert corosync_device("quorum {\n provider: corosync_votequorum\n # device {\n}\n") is None
+    assert quorum_device(CONF) == ("net", "10.0.0.9")
+    assert quorum_device("quorum {\n provider: corosync_votequorum\n # device {\n}\n") is None
 
 
 @pytest.mark.parametrize(
@@ -133,9 +135,13 @@ def test_offline_says_what_the_node_last_knew(tmp_path):
 
 
 def test_offline_without_anything(tmp_path):
-    found = status_offline.look(fake({}), "Pacemaker is not installed on this node", str(tmp_path / "none"))
+    found = status_offline.look(fake({}), "Pacemaker does not run on this node", str(tmp_path / "none"))
     assert found.last_known is None
     assert "systemctl start pacemaker" in status_offline.render(found)
+    elsewhere = status_offline.look(
+        fake({}), "Pacemaker is not installed on this node", str(tmp_path / "none"), installed=False
+    )
+    assert status_offline.advice(elsewhere) == "run it on a node of the cluster"
 
 
 def test_parse_names_the_tools():

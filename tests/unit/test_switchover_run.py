@@ -1,6 +1,7 @@
 """A switchover against a cluster made of a few lines: it goes well, it is called off, it is interrupted, it cannot be seen any more."""
 
 import re
+import signal
 
 import pytest
 from hafailover.crm import local, switchover_run
@@ -94,17 +95,17 @@ class Cluster:
         return local.Result(0, getattr(self, argv[0])(argv), "")
 
     def crm_attribute(self, argv):
-        node = argv[argv.index("-N") + 1]
-        if "-G" in argv:
-            return str(self.scores[node])
-        self.scores[node] = int(argv[argv.index("-v") + 1])
-        self.written.append(self.scores[node])
-        self.asked = self.clock.now if self.asked is None else self.asked
-        return ""
+        return str(self.scores[argv[argv.index("-N") + 1]])
 
     def attrd_updater(self, argv):
         name = argv[argv.index("-n") + 1]
-        values = {"incarnation": LIVES, "why": {"db2": self.why}}.get(name.rpartition("-")[2], {})
+        if name == "master-db":
+            node = argv[argv.index("-N") + 1]
+            self.scores[node] = int(argv[-1].removeprefix("--update="))
+            self.written.append(self.scores[node])
+            self.asked = self.clock.now if self.asked is None else self.asked
+            return ""
+        values = {"incarnation": LIVES, "told": {"db2": f"why={self.why}"}}.get(name.rpartition("-")[2], {})
         return "".join(f'name="{name}" host="{node}" value="{value}"\n' for node, value in values.items())
 
     def crm_node(self, argv):
@@ -276,9 +277,35 @@ def test_a_second_interrupt_ends_the_waiting(monkeypatch):
     assert "interrupted" in recorder.steps
 
 
-def test_this_nodes_cluster_goes_away(monkeypatch):
-    outcome, _, _ = perform(monkeypatch, {0.4: [C.vanish]}, timeout=5)
+@pytest.mark.parametrize(
+    ("script", "primary"), [(GOOD, "db2"), ({0.2: [C.demote], 0.6: [C.fail], 3.0: [C.back]}, "db1")]
+)
+@pytest.mark.parametrize("where", ["_note_killed", "_status_now"])
+def test_no_interrupt_keeps_it_from_saying_who_is_primary(monkeypatch, script, primary, where):
+    """Not between two waits either: an exit without a word is taken for "all is as before"."""
+    real = getattr(Switchover, where)
+
+    def interrupted(self):
+        signal.raise_signal(signal.SIGINT)
+        return real(self)
+
+    monkeypatch.setattr(Switchover, where, interrupted)
+    outcome, _, _ = perform(monkeypatch, script)
+    assert outcome.primary == primary
+    assert outcome.result == ("rolled back" if primary == "db1" else "incomplete")
+
+
+@pytest.mark.parametrize("before", [{0.5: [C.interrupt]}, {0.2: [C.demote], 0.6: [C.fail], 0.8: [C.back]}])
+def test_what_was_seen_before_this_node_was_cut_off_is_not_told_as_what_is_so(monkeypatch, before):
+    outcome, _, _ = perform(monkeypatch, {**before, 1.3: [C.vanish]})
     assert (outcome.result, outcome.exit_code, outcome.primary) == ("incomplete", 4, "")
+    assert "not known from here" in outcome.says
+
+
+def test_this_nodes_cluster_goes_away(monkeypatch):
+    outcome, _, recorder = perform(monkeypatch, {0.4: [C.vanish]}, timeout=15)
+    assert (outcome.result, outcome.exit_code, outcome.primary) == ("incomplete", 4, "")
+    assert "waiting: this node's cluster does not answer" in recorder.waits
     assert "not known from here" in outcome.says
     assert any("could not be taken back" in item and "-v 50" in item for item in outcome.left_to_do)
 

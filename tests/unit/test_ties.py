@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hafailover.crm import generate
+from hafailover.crm import generate, topology_check
 from hafailover.crm.errors import UsageError
 from hafailover.crm.formats import crmsh
-from topologies import changed, parse
+from topologies import changed, parse, services
 
 SECOND = "  other: {type: mariadb, port: 3307, datadir: /d, socket: /sKEYS}\n"
 
@@ -92,3 +92,26 @@ def test_a_wrong_reference_is_said_where_it_is(text, said):
     with pytest.raises(UsageError) as error:
         parse(text)
     assert said in str(error.value)
+
+
+def test_a_long_row_of_services_is_checked_in_linear_time(monkeypatch):
+    """Each service after the next one, and the last one after the first: what each needs is looked up a few times, not once for each."""
+    looked = 0
+    needs = topology_check._needs
+
+    def counted(topology, name):
+        nonlocal looked
+        looked += 1
+        return needs(topology, name)
+
+    monkeypatch.setattr(topology_check, "_needs", counted)
+    row = "".join(
+        f"  s{number}: {{type: nfs-mount, server: x, to: {{m: {{export: /e, directory: /mnt/{number}}}}}, after: [s{number + 1}]}}\n"
+        for number in range(300)
+    )
+    loaded = parse(services(row + "  s300: {type: memcached}\n"))
+    assert len(loaded.services) == 302
+    assert looked < 3 * 302
+    with pytest.raises(UsageError) as caught:
+        parse(services(row + "  s300: {type: memcached, after: [s0]}\n"))
+    assert "s0 after s1 after s2 after s3 after s4 after s5 after (294 more) after s300 after s0" in str(caught.value)

@@ -15,7 +15,7 @@ from hafailover.agents.ocf import DEGRADED, ERR_GENERIC, NOT_RUNNING, SUCCESS, O
 from hafailover.agents.tomcat import agent, ajp, drain, life, tend
 from hafailover.agents.tomcat.decide import Budget
 from hafailover.agents.units import State
-from servers import answering
+from small_servers import answering
 
 QUICK = Budget(0, 60, 30)
 _NAMES = {"a": "ACT", "d": "DIS", "s": "STP"}

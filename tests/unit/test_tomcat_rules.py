@@ -8,7 +8,7 @@ from hafailover.agents.tomcat import ajp, decide, files, jkstatus
 from hafailover.agents.tomcat.jkstatus import Member
 from hypothesis import given
 from hypothesis import strategies as st
-from servers import answering, silent
+from small_servers import answering, silent
 
 ACTIVE, ERROR, STOPPED = Member("ACT", "OK", 0), Member("ACT", "ERR", 0), Member("STP", "OK", 0)
 seconds = st.floats(0, 1000)

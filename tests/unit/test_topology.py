@@ -1,19 +1,23 @@
 import ipaddress
+import re
 
 import pytest
 import yaml
 from hafailover.crm import topology, yamldoc
 from hafailover.crm.errors import UsageError
 from hafailover.crm.service import service_types
+from hafailover.crm.topology import Detection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from topologies import BASE, EXAMPLES, changed, parse
 
 
 def error(text):
+    """What is said about ``text``; columns and the lines with carets are tests of tests/unit/test_pointing.py."""
     with pytest.raises(UsageError) as caught:
         parse(text)
-    return str(caught.value)
+    said = [line for line in str(caught.value).splitlines() if not re.match(r" +\d* \| ", line)]
+    return "\n".join(re.sub(r"^(t\.yml:\d+):\d+:", r"\1:", line) for line in said)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -66,6 +70,28 @@ def test_everything_given_is_kept():
     )
     assert loaded.vips["vip"].interface == ipaddress.ip_interface("fd00::64/64")
     assert loaded.vips["vip"].nic == "bond0"
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [("default", Detection(3000, None, None, None, None)), ("fast", Detection(300, 0, None, 500, 2000))],
+)
+def test_a_word_for_the_detection_of_dead_nodes(written, found):
+    assert parse(changed(("encryption: off", f"detection: {written}"))).detection == found
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("fst", "cluster.detection: unknown value 'fst'; allowed: default, fast; did you mean 'fast'?"),
+        ("3", "cluster.detection: is 3; write default, fast, or a mapping of times"),
+        ("{tokn: 3s}", "unknown key 'tokn'"),
+        ("{token: 3}", "write a time with its unit"),
+    ],
+)
+def test_other_words_for_it(written, says):
+    with pytest.raises(UsageError, match=re.escape(says)):
+        parse(changed(("encryption: off", f"detection: {written}")))
 
 
 def test_secrets_dir_is_relative_to_the_file(tmp_path):
@@ -126,13 +152,17 @@ MISTAKES = [
     (
         "services:",
         "service:",
-        "10: service: unknown key 'service'; allowed: cluster, external, fencing, lab, nodes, quorum, ",
+        "10: service: unknown key 'service'; allowed: alerts, cluster, external, fencing, history, hooks, lab, lint, nodes, ",
     ),
     ("lab: true", "lab: yes", "2: lab: is 'yes'; write true or false"),
     ("lab: true", "lab: false", "5: nodes.db1: nothing can switch db1 off: give it fence, or give fencing for all"),
     ("version: 1", "version: 2", "1: version: unknown value 2; allowed: 1"),
     ("version: 1", "", "2: version: is missing: version of the topology language"),
-    ("{name: c1, secrets_dir: s, encryption: off}", "c1", "3: cluster: is 'c1'; write a mapping of name, secrets_dir"),
+    (
+        "{name: c1, secrets_dir: s, encryption: off}",
+        "c1",
+        "3: cluster: is a plain value; write a mapping of name, secrets_dir",
+    ),
     ("name: c1", "name: c 1", "3: cluster.name: is 'c 1'; write a name of letters, digits, - and _"),
     ("host: 10.77.0.13", "host: db1", "7: quorum.device.host: db1 is node db1; a device inside the cluster dies"),
     ("host: 10.77.0.13", "host: 10.77.1.11", "7: quorum.device.host: 10.77.1.11 is node db1; a device inside"),
@@ -200,14 +230,14 @@ def test_all_mistakes_are_listed_in_the_order_of_the_file_but_not_without_end():
         ("a: b: c", "t.yml:1: is not valid YAML: mapping values are not allowed"),
         ("a: [1, 2", "t.yml:1: is not valid YAML: "),
         ("a: 1\n\ta: 2", "t.yml:2: is not valid YAML: "),
-        ("a: \x00", "t.yml: is not valid YAML: unacceptable character"),
+        ("a: \x00", "t.yml:1: holds a character that no YAML file may hold (U+0000); is it UTF-16?"),
         ("---\na: 1\n---\nb: 1\n", "t.yml:3: a second document begins here"),
         ("a: !!python/object/apply:os.system [id]", "t.yml:1: the tag tag:yaml.org,2002:python/object/apply:os.system"),
         ("a: *b", "t.yml:1: the alias *b has no anchor before it"),
         ("? [a, b]\n: 1", "t.yml:1: a key must be plain text"),
         ("a: &a [*a]", "t.yml:1: is nested deeper than 40 levels"),
         ("[" * 5000, "t.yml:1: is nested deeper than 40 levels"),
-        ("a: {<<: {x: 1}}", "t.yml:1: a: unknown key 'a'"),
+        ("a: {<<: {x: 1}}", "t.yml:1: merge keys (<<) are not taken; write the keys out"),
     ],
 )
 def test_what_is_no_topology(text, said):
@@ -383,4 +413,4 @@ def test_any_part_of_a_right_topology_may_be_replaced_by_anything(data):
     try:
         parse(yaml.safe_dump(written, allow_unicode=True))
     except UsageError as refused:
-        assert all(line.startswith(("t.yml:", "and ")) for line in str(refused).splitlines())
+        assert all(re.match(r"t\.yml:|and | +\d* \| ", line) for line in str(refused).split("\n"))

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from wire import Node, ethernet, launcher, wait_until
@@ -32,7 +34,8 @@ class Vip:
     def __init__(self, agent: Path, **params: str) -> None:
         self.agent = agent
         self.env = {f"OCF_RESKEY_{name}": value for name, value in params.items()}
-        self.env["OCF_RESOURCE_INSTANCE"] = "vip"
+        # All namespaces share one /run, with other workers' as well.
+        self.name = self.env["OCF_RESOURCE_INSTANCE"] = f"vip{os.getpid()}"
 
     def __call__(self, node: Node, action: str, interval: int = 0) -> subprocess.CompletedProcess[str]:
         env = {**self.env, "OCF_RESKEY_CRM_meta_interval": str(interval)}
@@ -112,6 +115,133 @@ def test_duplicate_is_refused_with_the_other_hardware_address(nodes: dict[str, N
     assert nodes["b"].addresses() == before
     assert nodes["b"].processes() == []
     assert vip(nodes["a"], "monitor", interval=10000).returncode == 0, "the owner is not disturbed by the question"
+
+
+# Waits for a word on a connection to the first address and on one to the second; says what became of each.
+_CLIENT = """
+import socket, sys
+held = [socket.create_connection((host, 3306), timeout=20) for host in sys.argv[1:3]]
+print("connected", flush=True)
+for connection in held:
+    connection.settimeout(float(sys.argv[3]))
+    try:
+        print(connection.recv(1), flush=True)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+"""
+# Listens as mariadbd does, for IPv6 and IPv4 on one socket, takes two connections and answers neither.
+_SERVER = """
+import socket, sys
+listener = socket.create_server(("::", 3306), family=socket.AF_INET6, dualstack_ipv6=True)
+print("listens", flush=True)
+held = [listener.accept() for _ in range(2)]
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ip", "own", "deaf"),
+    [("10.77.0.50", "10.77.0.1", False), ("10.77.0.50", "10.77.0.1", True), ("fd77::50", "fd77::1", False)],
+    ids=["IPv4", "after a stop that was ended half way", "IPv6"],
+)
+def test_whoever_waits_for_an_answer_is_told_that_the_address_goes(
+    nodes: dict[str, Node], agent: Path, ip: str, own: str, deaf: bool
+) -> None:
+    """Without that it would wait for ever: from an address that has gone nothing can be sent. Others' connections stay."""
+    vip, python = Vip(agent, ip=ip), ["/usr/bin/python3", "-IS", "-c"]
+    assert vip(nodes["a"], "start").returncode == 0
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    inside = [["ip", "netns", "exec", nodes[name].name] for name in ("a", "client")]
+    with (
+        subprocess.Popen([*inside[0], *python, _SERVER], **pipes) as server,
+        ExitStack() as stack,
+    ):
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "listens\n"
+            client = stack.enter_context(subprocess.Popen([*inside[1], *python, _CLIENT, ip, own, "3"], **pipes))
+            stack.callback(client.kill)
+            assert client.stdout is not None
+            assert client.stdout.readline() == "connected\n"
+            if deaf:
+                nodes["a"].ip("route", "del", "local", ip, "dev", "eth0", "table", "local")
+            assert vip(nodes["a"], "stop").returncode == 0
+            assert client.stdout.read().split() == ["ConnectionResetError", "TimeoutError"]
+        finally:
+            server.kill()
+
+
+def test_a_stop_that_was_ended_half_way_is_seen_and_mended_by_the_next_start(
+    nodes: dict[str, Node], agent: Path
+) -> None:
+    """What is left then is an address that this node announces, and for which it takes nothing."""
+    vip, node, client = Vip(agent, ip="10.77.0.50"), nodes["a"], nodes["client"]
+    assert vip(node, "start").returncode == 0
+    local = ("route", "show", "table", "local", "10.77.0.50")
+    before = node.ip(*local)
+    assert before
+    node.ip("route", "del", "local", "10.77.0.50", "dev", "eth0", "table", "local")
+    marker = Path(f"/run/hafailover/{vip.name}.leaving")
+    marker.touch()
+    try:
+        refuses(vip(node, "monitor", interval=10000), 1, "10.77.0.50", "not finished")
+        assert client.exec("ping", "-c1", "-W1", "10.77.0.50").returncode != 0
+        assert vip(node, "start").returncode == 0
+        assert not marker.exists()
+    finally:
+        marker.unlink(missing_ok=True)
+    assert node.ip(*local) == before
+    assert vip(node, "monitor", interval=10000).returncode == 0
+    assert client.exec("ping", "-c1", "-W2", "10.77.0.50").returncode == 0
+
+
+# Connects again at once whenever it is reset; says whether somebody has taken it after that.
+_HASTY = """
+import socket, sys
+def connected():
+    connection = socket.create_connection((sys.argv[1], 3306), timeout=2)
+    connection.settimeout(10)
+    return connection
+held = connected()
+print("connected", flush=True)
+try:
+    held.recv(1)
+except OSError as error:
+    print(type(error).__name__, flush=True)
+try:
+    connected()
+    print("taken", flush=True)
+except OSError:
+    print("not taken", flush=True)
+"""
+
+
+@ADDRESSES
+def test_whoever_connects_again_at_once_does_not_meet_the_node_that_the_address_leaves(
+    nodes: dict[str, Node], agent: Path, ip: str
+) -> None:
+    vip, python = Vip(agent, ip=ip), ["/usr/bin/python3", "-IS", "-c"]
+    assert vip(nodes["a"], "start").returncode == 0
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with ExitStack() as stack:
+
+        def begin(name: str, *words: str) -> subprocess.Popen[str]:
+            argv = ["ip", "netns", "exec", nodes[name].name, *python, *words]
+            process = stack.enter_context(subprocess.Popen(argv, **pipes))
+            stack.callback(process.kill)
+            return process
+
+        server = begin("a", _SERVER)
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listens\n"
+        clients = [begin("client", _HASTY, ip) for _ in range(2)]
+        for client in clients:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "connected\n"
+        assert vip(nodes["a"], "stop").returncode == 0
+        for client in clients:
+            assert client.stdout is not None
+            assert client.stdout.read().splitlines() == ["ConnectionResetError", "not taken"]
 
 
 def test_duplicate_is_taken_without_asking_when_detection_is_off(nodes: dict[str, Node], agent: Path) -> None:

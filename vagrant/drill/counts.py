@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hafailover.vagrant.drill import columns
-from hafailover.vagrant.drill.report import Run
+from hafailover.crm.drill import columns
+from hafailover.crm.drill.report import Run
 
 
 class Count(NamedTuple):

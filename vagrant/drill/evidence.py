@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from hafailover.crm.drill import database
+from hafailover.crm.drill.report import Run
 from hafailover.crm.errors import HafailoverError
-from hafailover.vagrant.drill import database
-from hafailover.vagrant.drill.report import Run
 from hafailover.vagrant.lab import Lab
 
 _TIMEOUT = 30.0

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from hafailover.crm import model
+from hafailover.crm.drill import database
+from hafailover.crm.drill.place import Place
+from hafailover.crm.drill.target import Target
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
-from hafailover.vagrant.drill import database
 from hafailover.vagrant.drill.swap import Swap
-from hafailover.vagrant.drill.target import Target
-from hafailover.vagrant.lab import Lab
 
 _DATADIR = "/var/lib/mysql-drill"
 _CONFIG = "/etc/mysql/drill.cnf"
@@ -78,7 +78,7 @@ class Heartbeat:
         self._swap: Swap | None = None
         self._target: Target | None = None
 
-    def install(self, lab: Lab, target: Target) -> Target:
+    def install(self, lab: Place, target: Target) -> Target:
         """Stop our resources, make a new pair of servers, start the stock agents on it."""
         self._swap = Swap(lab)
         self._target = replace(target, database="drill-db", clone="drill-db-clone", address="drill-vip")
@@ -86,19 +86,19 @@ class Heartbeat:
         self._put_in(lab)
         return self._target
 
-    def renew(self, lab: Lab) -> None:
+    def renew(self, lab: Place) -> None:
         """Replace the servers by a new pair: these agents cannot always bring an old primary back."""
         if self._swap is not None and self._target is not None:
             self._take_out(lab)
             self._put_in(lab)
 
-    def remove(self, lab: Lab) -> None:
+    def remove(self, lab: Place) -> None:
         """Stop the stock agents, remove their data, start ours again."""
         if self._swap is not None and self._target is not None:
             self._take_out(lab)
             self._swap.put_back()
 
-    def _put_in(self, lab: Lab) -> None:
+    def _put_in(self, lab: Place) -> None:
         assert self._swap is not None and self._target is not None
         target, password = self._target, secrets.token_urlsafe(24)
         with ThreadPoolExecutor(len(target.nodes)) as pool:
@@ -106,7 +106,7 @@ class Heartbeat:
                 done.result()
         self._swap.put_in(target, self._server(target, password), self._address(target))
 
-    def _take_out(self, lab: Lab) -> None:
+    def _take_out(self, lab: Place) -> None:
         assert self._swap is not None and self._target is not None
         self._swap.delete(self._target)
         for node in self._target.nodes:
@@ -118,7 +118,7 @@ class Heartbeat:
             state = '<cluster_property_set id="mysql_replication"/>'
             database.ask_any(lab, ["cibadmin", "--delete", "--scope", "crm_config", "--xml-text", state])
 
-    def switchover(self, lab: Lab, target: Target, node: str, within: float) -> None:
+    def switchover(self, lab: Place, target: Target, node: str, within: float) -> None:
         """Move the role as crm_resource does, then remove the constraint that this leaves."""
         move = ["crm_resource", "--resource", target.clone, "--move", "--promoted", "--node", node]
         lab.exec(node, move, check=True)
@@ -131,11 +131,11 @@ class Heartbeat:
         """These agents set scores for other reasons than data."""
         return True
 
-    def complaints(self, lab: Lab) -> list[str]:
+    def complaints(self, lab: Place) -> list[str]:
         """None: there is no one to ask."""
         return []
 
-    def _prepare(self, lab: Lab, target: Target, node: str, password: str) -> None:
+    def _prepare(self, lab: Place, target: Target, node: str, password: str) -> None:
         accounts = "".join(
             f"CREATE USER '{_USER}'@'{where}' IDENTIFIED BY '{password}';\n"
             f"GRANT {_PRIVILEGES} ON *.* TO '{_USER}'@'{where}';\n"
@@ -191,5 +191,5 @@ class Heartbeat:
         return model.primitive(name, ("ocf", "heartbeat", "IPaddr2"), parameters, operations)
 
 
-def _is_promoted(lab: Lab, target: Target, node: str) -> bool | None:
+def _is_promoted(lab: Place, target: Target, node: str) -> bool | None:
     return True if list(database.cluster(lab, target).promoted) == [node] else None

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hafailover.crm import model
+from hafailover.crm.drill import database
+from hafailover.crm.drill.place import Place
+from hafailover.crm.drill.target import Target
 from hafailover.vagrant import host
-from hafailover.vagrant.drill import database
 from hafailover.vagrant.drill.swap import Swap
-from hafailover.vagrant.drill.target import Target
-from hafailover.vagrant.lab import Lab
 
 _SOURCES = Path(__file__).resolve().parent / "null_agents"
 _PLACE = "/usr/lib/ocf/resource.d/drill"
@@ -31,7 +31,7 @@ class Null:
         self._swap: Swap | None = None
         self._target: Target | None = None
 
-    def install(self, lab: Lab, target: Target) -> Target:
+    def install(self, lab: Place, target: Target) -> Target:
         """Put the agents on every node and their resources into the configuration."""
         self._swap = Swap(lab)
         self._target = replace(target, database="drill-null", clone="drill-null-clone", address="drill-null-vip")
@@ -45,10 +45,10 @@ class Null:
         self._swap.put_in(self._target, _server(self._target.database), _address(self._target.address))
         return self._target
 
-    def renew(self, lab: Lab) -> None:
+    def renew(self, lab: Place) -> None:
         """There is nothing that could be broken."""
 
-    def remove(self, lab: Lab) -> None:
+    def remove(self, lab: Place) -> None:
         """Take them out again and start ours."""
         if self._swap is None or self._target is None:
             return
@@ -57,7 +57,7 @@ class Null:
             lab.exec(node, ["sh", "-c", _REMOVE], check=True)
         self._swap.put_back()
 
-    def switchover(self, lab: Lab, target: Target, node: str, within: float) -> None:
+    def switchover(self, lab: Place, target: Target, node: str, within: float) -> None:
         """Raise the node's promotion score; when the role has moved, make the scores equal again."""
         self._set_score(lab, target, node, _WANTED)
         host.wait(f"{node} has the role", within, lambda: _serves(lab, target, node), 0.2)
@@ -68,16 +68,16 @@ class Null:
         """There is no data to miss."""
         return True
 
-    def complaints(self, lab: Lab) -> list[str]:
+    def complaints(self, lab: Place) -> list[str]:
         """None: there is no one to ask."""
         return []
 
-    def _set_score(self, lab: Lab, target: Target, node: str, score: str) -> None:
+    def _set_score(self, lab: Place, target: Target, node: str, score: str) -> None:
         argv = ["crm_attribute", f"--promotion={target.database}", "--node", node, "--update", score]
         lab.exec(node, argv, check=True)
 
 
-def _serves(lab: Lab, target: Target, node: str) -> bool | None:
+def _serves(lab: Place, target: Target, node: str) -> bool | None:
     seen = database.cluster(lab, target)
     return True if list(seen.promoted) == [node] and seen.address == node else None
 

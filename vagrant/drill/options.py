@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, TypeVar
 
 import click
-from hafailover.crm import schema
+from hafailover.crm import completion, schema
 from hafailover.crm.errors import UsageError
 
 _INTERVALS = (0.001, 0.5)  # seconds; with longer ones a fault would strike before the first writes
@@ -27,10 +27,6 @@ def _between(context: click.Context, parameter: click.Parameter, value: str) -> 
         raise UsageError("--interval: must be between 1ms and 500ms.")
     return found
 
-
-output = click.option(
-    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of the answer."
-)
 
 interval = click.option(
     "--interval",
@@ -55,6 +51,7 @@ def lab(default: str = "") -> Callable[[_Command], _Command]:
         "lab_name",
         metavar="NAME",
         envvar="HAFAILOVER_LAB",
+        shell_complete=completion.labs,
         help="Which lab. One that does not run is made and removed afterwards. [env: HAFAILOVER_LAB]",
     )
     file_option = click.option(
@@ -63,6 +60,7 @@ def lab(default: str = "") -> Callable[[_Command], _Command]:
         "file",
         type=click.Path(path_type=Path),
         metavar="FILE",
+        shell_complete=completion.topologies,
         help=f"Topology of the lab that is made{named}; one that runs must run this one.",
     )
     return lambda command: name_option(file_option(command))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import sys
@@ -14,21 +13,24 @@ from pathlib import Path
 
 import click
 from hafailover.crm import topology
+from hafailover.crm.commands.json_answer import JsonCommand, give, output
+from hafailover.crm.drill import report
+from hafailover.crm.drill.engine import Drill
+from hafailover.crm.drill.report import Run
+from hafailover.crm.drill.scenario import DISK_MIB
+from hafailover.crm.drill.stacks import Hafailover
 from hafailover.crm.errors import FAILED, UsageError
+from hafailover.crm.progress import under_way
 from hafailover.vagrant import host, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill import counts, evidence, options, report, seeded, session, target
-from hafailover.vagrant.drill.engine import Drill
-from hafailover.vagrant.drill.report import Run
-from hafailover.vagrant.drill.scenario import DISK_MIB
+from hafailover.vagrant.drill import counts, evidence, options, seeded, session, target
 from hafailover.vagrant.drill.seeded import Fault, Shape
-from hafailover.vagrant.drill.stacks import Hafailover
 from hafailover.vagrant.lab import Lab
 
 _USUAL = 20.0  # seconds that a fault takes from break to healthy; for the length of a printed plan
 
 
-@click.command(name="random")
+@click.command(name="random", cls=JsonCommand)
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="What decides everything; without it, one is drawn.")
 @click.option(
     "--duration",
@@ -43,11 +45,15 @@ _USUAL = 20.0  # seconds that a fault takes from break to healthy; for the lengt
 @click.option("--only", type=click.IntRange(1), metavar="K", help="Fault K of the seed alone.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print what the seed would do, and leave.")
 @click.option(
-    "--without", multiple=True, type=click.Choice(seeded.KINDS), help="Leave this kind of fault out; may be repeated."
+    "--without",
+    multiple=True,
+    type=click.Choice(seeded.KINDS),
+    metavar="KIND",
+    help=f"Leave this kind of fault out; may be repeated. Kinds: {', '.join(seeded.KINDS)}.",
 )
 @options.lab()
 @options.keep("Keep every fault's ledger in DIR; else only those of faults that failed, with the nodes' journals.")
-@options.output
+@output
 def command(
     seed: int | None,
     duration: float,
@@ -81,14 +87,14 @@ def command(
     host.require()
     say = session.Progress()
     say(f"seed {seed}")
-    with session.interruptible(), session.lab(lab_name, say, file, DISK_MIB) as lab:
+    with say.until_end(), session.interruptible(), session.lab(lab_name, say, file, DISK_MIB) as lab:
         _require_disks(lab, without)
         faults = _faults(seed, first, only, duration, _shape(lab), frozenset(without))
         done = _carry_out(lab, faults, keep, interval, say)
     failed = any(not run.ok for run in done)
     if output == "json":
         document = {"seed": seed, "runs": [run.as_json() for run in done], "counts": counts.as_json(done)}
-        click.echo(json.dumps(document, indent=2))
+        give(document)
     else:
         click.echo(report.as_table(done))
         click.echo(counts.as_table(done, seed))
@@ -107,7 +113,7 @@ def _print_plan(seed: int, numbers: range, shape: Shape, without: frozenset[str]
             {"number": one.number, "kind": one.kind, "what": seeded.describe(one), "steps": _steps(one)}
             for one in faults
         ]
-        click.echo(json.dumps({"seed": seed, "plan": plan}, indent=2))
+        give({"seed": seed, "plan": plan})
         return
     for one in faults:
         click.echo(f"{one.number:4} {one.kind}: {seeded.describe(one)}")
@@ -167,6 +173,7 @@ def _carry_out(
             scenario, began = seeded.scenario(fault), time.time()
             say.run = f"{fault.seed}/{fault.number} {fault.kind}: "
             say(scenario.summary)
+            under_way(say, "under way")
             run = drill.run(scenario)
             about = {"seed": fault.seed, "number": fault.number, "kind": fault.kind, "fault": scenario.summary}
             done.append(replace(run, details={**run.details, **about}))

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from hafailover.vagrant.drill.actions import Step, undo
-from hafailover.vagrant.drill.oracle import Expectation
-from hafailover.vagrant.drill.scenario import Scenario
+from hafailover.crm.drill.actions import Step, undo
+from hafailover.crm.drill.oracle import Expectation
+from hafailover.crm.drill.scenario import Scenario
 
 T = TypeVar("T")
 

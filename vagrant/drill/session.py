@@ -4,61 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
-import click
 from hafailover.crm import topology as topologies
+from hafailover.crm.drill.engine import Say
+from hafailover.crm.drill.interruption import interruptible as interruptible
+from hafailover.crm.drill.interruption import undisturbed as undisturbed
 from hafailover.crm.errors import RefusedError, UsageError
+from hafailover.crm.progress import Progress as Progress
+from hafailover.crm.progress import under_way
 from hafailover.vagrant import host, state
 from hafailover.vagrant.command import DEFAULT_TOPOLOGY
-from hafailover.vagrant.drill.engine import Say
 from hafailover.vagrant.lab import Lab, Options
 
 # Seconds. Two brokers and two databases that begin at once take minutes on a machine that is busy with other things.
 _UP_WITHIN = 400
-
-
-class Progress:
-    """Tells each step on stderr with the seconds since the start and the run it belongs to."""
-
-    def __init__(self) -> None:
-        self.run = ""
-        self._began = time.monotonic()
-
-    def __call__(self, text: str) -> None:
-        """Print ``text``."""
-        click.echo(f"{time.monotonic() - self._began:6.1f} s  {self.run}{text}", err=True)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the drill as Ctrl-C does, so that it cleans up after itself."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Hold interruptions back while something is put in order: half of that would be worse than a moment's wait."""
-    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 @contextlib.contextmanager
@@ -90,6 +51,7 @@ def lab(
         raise RefusedError(f"lab {name} is not complete; 'hafailover lab down {name}' removes what there is of it.")
     own = host.check_name(name) if name else next(one for one in _own_names() if one not in known)
     try:
+        under_way(say, f"lab {own} is made")
         yield Lab.up(own, topologies.load(wanted), Options(timeout=_UP_WITHIN, disk_mib=disk_mib), say)
     finally:
         with undisturbed():

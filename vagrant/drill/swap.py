@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Union
 
 from hafailover.crm import model
+from hafailover.crm.drill import database
+from hafailover.crm.drill.place import Place
+from hafailover.crm.drill.target import Target
 from hafailover.crm.formats import cib as cib_format
 from hafailover.vagrant import host
-from hafailover.vagrant.drill import database
-from hafailover.vagrant.drill.target import Target
-from hafailover.vagrant.lab import Lab
 from lxml import etree
 
 _STOPPED_WITHIN = 120.0
@@ -25,7 +25,7 @@ class Swap:
     The new resources have names of their own: Pacemaker keeps a history for each name and would mix up two agents.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Place) -> None:
         self._lab = lab
         self._taken: list[tuple[str, str]] = []
 

@@ -1,33 +1,12 @@
-"""What a drill aims at: the lab's database service, its resources, and the address that clients use."""
+"""What a drill aims at in a lab: found in the topology that it runs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from hafailover.crm import topology, yamldoc
+from hafailover.crm.drill.target import Target
 from hafailover.crm.errors import UsageError
 from hafailover.crm.topology import Topology
 from hafailover.vagrant import state
-
-
-@dataclass(frozen=True)
-class Target:
-    """Names of the cluster's resources and where the database listens. ``nodes`` maps each data node to its address."""
-
-    database: str
-    clone: str
-    address: str
-    ip: str
-    prefix: int
-    port: int
-    socket: str
-    nodes: dict[str, str]
-    datadir: str = "/var/lib/mysql"
-
-    @property
-    def resources(self) -> dict[str, str]:
-        """The resources as the timeline names them."""
-        return {"database": self.database, "address": self.address}
 
 
 def topology_of(name: str) -> Topology:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 
 from hafailover.agents import journal
-from hafailover.agents.mariadb import cloning, outside, replication
+from hafailover.agents.mariadb import cloning, hooks, outside, replication
 from hafailover.agents.mariadb.cloning import donor, facts, ladder, link, notes, pace, receive, service, swap
 from hafailover.agents.mariadb.cloning.link import Link, LinkError, PeerRefused
 from hafailover.agents.mariadb.cluster import Cluster
@@ -14,7 +15,7 @@ from hafailover.agents.mariadb.journal import JournalError
 from hafailover.agents.mariadb.server import Unit
 from hafailover.agents.mariadb.sql import SqlError
 from hafailover.agents.nodes import addresses
-from hafailover.agents.ocf import Context, OcfError
+from hafailover.agents.ocf import Context, OcfError, Result
 from hafailover.crm.pacemaker import PacemakerError
 
 TYPE_CHECKING = False
@@ -25,6 +26,8 @@ _LIFETIME = 7 * 86400.0  # seconds; a clone of a large server at a low rate
 _TELL_EVERY = 0.5  # seconds between two looks at the worker's progress
 _SILENCE = 5.0  # seconds after which a sign of life is sent
 _UNSURE = 120.0  # seconds for systemd to say whether the worker runs
+_SHOW_PATIENCE = 5.0  # seconds for systemd to begin it
+_HOOKS_MARGIN = 5.0  # seconds beyond what the hooks may take
 _START_PATIENCE = 15.0  # seconds for a worker that was started to say its first word
 
 
@@ -49,6 +52,8 @@ def _answer(peer: Link, ctx: Context) -> str:
         "rejoin": _rejoin,
         "progress": _progress,
         "discard": _discard,
+        "hooks": _hooks,
+        "doctor": _doctor,
     }
     handler = handlers.get(str(request.get("do")))
     if request.get("v") != link.VERSION or handler is None:
@@ -181,6 +186,55 @@ def _discard(peer: Link, ctx: Context, _request: dict[str, Any]) -> None:
     gone = exchange.discard_quarantine()
     ctx.event("quarantine.discarded", f"removed for good: {', '.join(gone) or 'nothing was kept'}")
     peer.say({"discarded": gone})
+
+
+def _doctor(peer: Link, ctx: Context, _request: dict[str, Any]) -> None:
+    """Have this node look at itself and show what it saw: what it tells goes its own way (crm/doctor/show.py)."""
+    result = ctx.run(["systemctl", "start", "--no-block", "hafailover-doctor.service"], _SHOW_PATIENCE)
+    peer.say({"begun": result.rc == 0})
+
+
+def _hooks(peer: Link, ctx: Context, request: dict[str, Any]) -> None:
+    """Run the hooks of an event that are configured on this node, and say which critical ones failed (``failed``)."""
+    event, epoch = str(request.get("event")), int(request.get("epoch", 0))
+    if event not in hooks.EVENTS:
+        peer.refuse(f"{event} is no event that has hooks")
+        return
+    words = [word for word in ("here", "planned") if request.get(word)]
+    old, new = (str(request.get(key, "")) for key in ("old", "new"))
+    known = {"", *_names(ctx)}
+    if not {old, new} <= known:
+        peer.refuse("the hooks are about nodes that this database does not have")
+        return
+    if request.get("forget"):
+        hooks.unplan(ctx.instance)
+        peer.say({"failed": [], "run": []})
+        return
+    if request.get("planned") and event == hooks.PRE_PROMOTE:
+        hooks.plan(ctx.instance, epoch, new)
+    chosen = hooks.chosen(hooks.configured(ctx.instance), event, bool(request.get("here")))
+    if not chosen:
+        peer.say({"failed": [], "run": []})
+        return
+    # The epoch that is about to begin, as at a failover.
+    epoch += event == hooks.PRE_PROMOTE and bool(request.get("planned"))
+    argv = [hooks.RUNNER, ctx.instance, event, f"node={ctx.node}", f"old={old}", f"new={new}", f"epoch={epoch}", *words]
+    results: list[Result] = []
+    worker = threading.Thread(
+        target=lambda: results.append(ctx.run(argv, hooks.seconds(chosen) + _HOOKS_MARGIN)), daemon=True
+    )
+    worker.start()
+    while worker.is_alive():
+        worker.join(_SILENCE)
+        peer.send(link.ALIVE)
+    failed = []
+    if not results:
+        failed = ["the hooks could not be run: see hafailover install"]
+    elif results[0].rc != 0:
+        failed = [(results[0].err.strip().splitlines() or [f"the runner ended with {results[0].rc}"])[-1]]
+    if failed and request.get("planned") and event == hooks.PRE_PROMOTE:
+        hooks.unplan(ctx.instance)  # also where whoever asked does not live to say so
+    peer.say({"failed": failed, "run": [hook["name"] for hook in chosen]})
 
 
 def note(resource: str, text: str) -> None:

@@ -144,5 +144,8 @@ def _write(path: str, text: str) -> bool:
     except FileNotFoundError:
         changed = False
     with open(path, "w") as file:
+        os.fchmod(
+            file.fileno(), 0o644
+        )  # Pacemaker's umask is strict, and systemd warns, at every connection, of units that few may read
         file.write(text)
     return changed

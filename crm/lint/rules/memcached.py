@@ -6,12 +6,15 @@ import ipaddress
 from collections.abc import Iterator
 
 from hafailover.crm.lint import WARNING, Facts, Found, rule
+from hafailover.crm.lint.paste import render
 from hafailover.crm.topology import Service
 
 
 @rule(
     "cache-open",
     WARNING,
+    code="L40",
+    why="memcached has no accounts: whoever reaches it reads sessions and tokens, and floods others through it",
     remedy="name the hosts or networks of its clients, such as clients: [192.0.2.0/24]; the nodes are let in as well",
 )
 def cache_open(facts: Facts) -> Iterator[Found]:
@@ -22,12 +25,15 @@ def cache_open(facts: Facts) -> Iterator[Found]:
             yield Found(
                 f"services.{service.name}.clients",
                 f"anybody may read and write the cache on tcp {port}: none are named",
+                "clients: [<NETWORK>]",
             )
 
 
 @rule(
     "cache-wide",
     WARNING,
+    code="L41",
+    why="bound to every address it answers on networks that nobody thought of",
     remedy="hafailover render --install writes -l into its configuration; restart it then, on one node after the other",
     on_node=True,
 )
@@ -42,8 +48,9 @@ def cache_wide(facts: Facts) -> Iterator[Found]:
                     yield Found(
                         facts.node.name,
                         f"tcp {one.port} ({service.name}: memcached) listens on {one.address}, every address",
+                        render(facts.wanted.file),
                     )
 
 
 def _caches(facts: Facts) -> Iterator[Service]:
-    return (service for service in facts.topology.services.values() if service.type == "memcached")
+    return (service for service in facts.wanted.services.values() if service.type == "memcached")

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Callable, TypeVar
 
 import click
-from hafailover.crm import schema
+from hafailover.crm import completion, schema
+from hafailover.crm.commands.json_answer import JsonCommand, give, give_text, output
 from hafailover.crm.errors import FAILED, UsageError
+from hafailover.crm.progress import under_way
 from hafailover.vagrant import host
 from hafailover.vagrant.drill import options, session
 from hafailover.vagrant.drill.loads import result
@@ -24,13 +26,18 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 def command(kind: type[LoadDrill[Any, R]]) -> click.Command:
     """The command of ``kind``."""
 
-    @click.command(name=kind.name, help=inspect.getdoc(kind))
-    @click.argument("faults", nargs=-1, metavar="[FAULT]...")
+    @click.command(name=kind.name, cls=JsonCommand, help=inspect.getdoc(kind))
+    @click.argument(
+        "faults",
+        nargs=-1,
+        metavar="[FAULT]...",
+        shell_complete=completion.offered(lambda _: ((name, one.summary) for name, one in kind.faults.items())),
+    )
     @click.option("-n", "--runs", type=click.IntRange(1), default=1, show_default=True, help="Rounds of all faults.")
     @_node(kind)
     @options.lab(default=kind.topology.name)
     @click.option("--list", "list_", is_flag=True, help="List the faults and leave.")
-    @options.output
+    @output
     def run(
         faults: Sequence[str],
         runs: int,
@@ -40,6 +47,9 @@ def command(kind: type[LoadDrill[Any, R]]) -> click.Command:
         output: str,
         node: str | None = None,
     ) -> None:
+        if list_ and output == "json":
+            give([{"fault": name, "summary": fault.summary} for name, fault in kind.faults.items()])
+            return
         if list_:
             width = max(map(len, kind.faults))
             for name, fault in kind.faults.items():
@@ -51,12 +61,15 @@ def command(kind: type[LoadDrill[Any, R]]) -> click.Command:
         host.require()
         kind.require()
         say = session.Progress()
-        with session.interruptible(), session.lab(lab_name, say, file, default=kind.topology) as lab:
+        with say.until_end(), session.interruptible(), session.lab(lab_name, say, file, default=kind.topology) as lab:
             drill = kind(lab)
             if node is not None and node not in drill.nodes:
                 raise UsageError(schema.unknown("node", node, drill.nodes))
             done = _rounds(drill, chosen(drill, list(faults or kind.default) * runs, node), say)
-        click.echo(result.as_json(done) if output == "json" else result.as_table(done, kind.columns))
+        if output == "json":
+            give_text(result.as_json(done))
+        else:
+            click.echo(result.as_table(done, kind.columns))
         if not all(one.ok for one in done):
             sys.exit(FAILED)
 
@@ -84,6 +97,7 @@ def _rounds(drill: LoadDrill[Any, R], wanted: Sequence[tuple[str, str | None]], 
     done: list[R] = []
     for number, (name, node) in enumerate(wanted, 1):
         say.run = f"{number}/{len(wanted)} {' '.join(filter(None, (name, node)))}: "
+        under_way(say, "under way", number - 1, len(wanted))
         done.append(drill.run(name, node, say))
         say("ok" if done[-1].ok else "; ".join(done[-1].problems))
     say.run = ""

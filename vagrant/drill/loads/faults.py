@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable, NamedTuple
 
+from hafailover.crm.drill import database
 from hafailover.crm.errors import HafailoverError
 from hafailover.vagrant import host
-from hafailover.vagrant.drill import database, target
+from hafailover.vagrant.drill import target
 from hafailover.vagrant.lab import Lab
 
 _FENCED_WITHIN = 120.0

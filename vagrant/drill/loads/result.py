@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Generic, TypeVar
 
-from hafailover.vagrant.drill import columns
+from hafailover.crm.drill import columns
 
 _SECONDS = {"seconds": True}
 

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hafailover.crm.drill import database, oracle
+from hafailover.crm.drill.judge import Judge
+from hafailover.crm.drill.ledger import CLIENT, acknowledgements, gaps
+from hafailover.crm.drill.oracle import Comparison
+from hafailover.crm.drill.stacks import Hafailover
 from hafailover.crm.errors import HafailoverError, UsageError
-from hafailover.vagrant.drill import database, oracle
-from hafailover.vagrant.drill.judge import Judge
-from hafailover.vagrant.drill.ledger import CLIENT, acknowledgements, gaps
 from hafailover.vagrant.drill.loads import faults
 from hafailover.vagrant.drill.loads.controllers.load import Loads, aim_of
 from hafailover.vagrant.drill.loads.faults import Fault, Stage
 from hafailover.vagrant.drill.loads.frame import TOPOLOGIES, LoadDrill, Struck
 from hafailover.vagrant.drill.loads.gaps import longest
 from hafailover.vagrant.drill.loads.result import Column, Run, seconds, seconds_by_kind
-from hafailover.vagrant.drill.oracle import Comparison
-from hafailover.vagrant.drill.stacks import Hafailover
 from hafailover.vagrant.lab import Lab
 
 _PROCESSES = {"mariadbd": "mysql", "beam.smp": "rabbitmq", "memcached": "memcache"}

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hafailover.crm import render
+from hafailover.crm.drill import database
+from hafailover.crm.drill.crew import Crew
+from hafailover.crm.drill.ledger import CLIENT, Ledger, acknowledgements
+from hafailover.crm.drill.target import Target
 from hafailover.crm.errors import UsageError
 from hafailover.crm.topology import Service
 from hafailover.vagrant import state
-from hafailover.vagrant.drill import amqp, database
-from hafailover.vagrant.drill.crew import Crew
-from hafailover.vagrant.drill.ledger import CLIENT, Ledger, acknowledgements
+from hafailover.vagrant.drill import amqp
 from hafailover.vagrant.drill.loads import wait
 from hafailover.vagrant.drill.loads.client import Client
 from hafailover.vagrant.drill.loads.frame import Load
-from hafailover.vagrant.drill.target import Target, of_lab, topology_of
+from hafailover.vagrant.drill.target import of_lab, topology_of
 from hafailover.vagrant.lab import Lab
 
 # The client's own time for a cache that failed. OpenStack's default is five minutes, in which nothing of a returned cache is seen.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Mapping
 
+from hafailover.crm.drill import database
 from hafailover.vagrant import host
-from hafailover.vagrant.drill import database, target
+from hafailover.vagrant.drill import target
 from hafailover.vagrant.drill.loads import faults
 from hafailover.vagrant.drill.loads.faults import Fault, Stage
 from hafailover.vagrant.drill.loads.web import load

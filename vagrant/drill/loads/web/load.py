@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Callable
 
+from hafailover.crm.drill import database
+from hafailover.crm.drill.target import Target
 from hafailover.crm.errors import UsageError
-from hafailover.vagrant.drill import database
 from hafailover.vagrant.drill.loads import wait
 from hafailover.vagrant.drill.loads.client import Client
 from hafailover.vagrant.drill.loads.frame import Load
 from hafailover.vagrant.drill.loads.web import oracle
 from hafailover.vagrant.drill.loads.web.oracle import Request
-from hafailover.vagrant.drill.target import Target, topology_of
+from hafailover.vagrant.drill.target import topology_of
 from hafailover.vagrant.lab import Lab
 from hafailover.vagrant.standins import test_application
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hafailover.vagrant.drill import database, target
+from hafailover.crm.drill import database
+from hafailover.vagrant.drill import target
 from hafailover.vagrant.drill.loads import wait
 from hafailover.vagrant.drill.loads.frame import TOPOLOGIES, LoadDrill, Struck
 from hafailover.vagrant.drill.loads.result import NODE, Column, Run, seconds, seconds_by_kind
