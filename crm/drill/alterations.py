@@ -106,10 +106,16 @@ def slow_recovery(stage: Stage, step: Step) -> None:
     process: subprocess.Popen[str] = stage.place.popen(
         node, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    stage.restores.append(Restore("a slow recovery", "", lambda: end(process)))
+    stage.restores.append(Restore("a slow recovery", "", lambda: _go_on(stage, node, process)))
     assert process.stdout is not None and process.stderr is not None
     if process.stdout.readline().strip() != "armed":
         raise HafailoverError(f"slow-recovery: {node}: {process.stderr.read().strip()[-200:]}")
+
+
+def _go_on(stage: Stage, node: str, process: subprocess.Popen[str]) -> None:
+    # Ended while it holds a server up, it would leave it standing still for ever.
+    end(process)
+    stage.breakage.resume(node, "server")
 
 
 def errant_write(stage: Stage, step: Step) -> None:

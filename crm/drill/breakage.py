@@ -13,7 +13,6 @@ from hafailover.crm.errors import HafailoverError
 
 # The wrappers first: they would start the server again. (The kernel keeps 15 characters of a program's name.)
 SERVER_PROGRAMS = ("mariadbd-safe", "mysqld_safe", "mariadbd", "mysqld", "drill-null")
-_SERVERS = ("mariadbd", "mysqld")
 _COMM = 15
 _EXEC_TIMEOUT = 15.0
 _UNIT_TIMEOUT = 90.0
@@ -37,6 +36,13 @@ done
 date +%s.%N
 """
 _FREE = 'rm -f "$0/$1".*'
+# By where they run: "mariadbd --version", which every start asks, is no server, and neither is one that is dead and not yet waited for.
+_ALL_SERVERS = """
+for pid in $(pgrep --exact 'mariadbd|mysqld'); do
+  place=$(readlink "/proc/$pid/cwd") && [ "$place" = "$(readlink -f "${0:-$place}")" ] && echo "$pid"
+done
+true
+"""
 # What is in a pid file may be an old server's number that another program has now.
 _OWN_SERVER = """
 cd "$0" || exit 0
@@ -83,9 +89,8 @@ class Breakage:
         return self._place.exec(node, ["sh", "-c", _OWN_SERVER, datadir, file], _EXEC_TIMEOUT).stdout.split()
 
     def servers(self, node: str) -> list[str]:
-        """The pids of the database server's processes in ``node``, wrappers apart."""
-        found = self._place.exec(node, ["pgrep", "--exact", "|".join(_SERVERS)], _EXEC_TIMEOUT)
-        return found.stdout.split()
+        """The pids of the database servers that run in ``node`` on the target's datadir, or on any if it is not known; wrappers apart."""
+        return self._place.exec(node, ["sh", "-c", _ALL_SERVERS, self._target.datadir], _EXEC_TIMEOUT).stdout.split()
 
     def resume(self, node: str, process: str) -> None:
         """Let a paused process go on. One that is gone, or whose node is off or was restarted meanwhile, needs nothing."""

@@ -115,7 +115,7 @@ def server_down(stage: Stage, step: Step) -> str | None:
 
 
 def one_server(stage: Stage, step: Step) -> str | None:
-    """Not more than one server process runs in the node: there is one datadir."""
+    """Not more than one server runs on the datadir of the node."""
     found = stage.breakage.servers(stage.node(step))
     return f"{len(found)} server processes run on {stage.node(step)}: {', '.join(found)}" if len(found) > 1 else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -373,6 +374,20 @@ def test_of_several_servers_on_a_real_node_only_that_of_the_service_is_killed(pl
     with pytest.raises(HafailoverError, match="no database server runs on db1"):
         breakage.signal("db1", "server", "KILL")
     assert other.poll() is None and someone.poll() is None
+
+
+def test_a_server_is_what_runs_on_the_datadir(place, servers):
+    mine, directory = servers("mine")
+    elsewhere, _ = servers("elsewhere")  # as "mariadbd --version", which each start of the agent asks
+    servers("editor", "editor")
+    target = Target("db", "db-clone", "vip", "192.0.2.10", 0, 3307, "", {}, str(directory))
+    assert Breakage(place, target).servers("db1") == [str(mine.pid)]
+    dead, _ = servers("dead")
+    dead.kill()
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # it stays, as one whose parent has not looked yet
+    assert Breakage(place, dataclasses.replace(target, datadir=str(dead.args[0].parent))).servers("db1") == []
+    anywhere = Breakage(place, dataclasses.replace(target, datadir="")).servers("db1")
+    assert {str(mine.pid), str(elsewhere.pid)} <= set(anywhere) and str(dead.pid) not in anywhere
 
 
 def test_programs_of_ours_are_this_very_program(monkeypatch, tmp_path):
