@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
@@ -15,6 +16,7 @@ from hafailover.crm.commands import apply as apply_command
 from pacemaker_tools import Tools
 from topologies import parse
 from toy_agent import Toy
+from wire import Node, ethernet, launcher
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +89,16 @@ def file(tmp_path: Path) -> Callable[[str], Path]:
         return tmp_path / "t.yml"
 
     return write
+
+
+@pytest.fixture(scope="module")
+def vip_agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of the address's agent."""
+    return launcher(tmp_path_factory.mktemp("root"), "vip")
+
+
+@pytest.fixture
+def namespaces() -> Iterator[dict[str, Node]]:
+    """Two nodes and a client on one Ethernet."""
+    with ethernet() as found:
+        yield found
