@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import common
-from failover import STACKS
+import failover
 from hafailover.crm.drill import scenario
-from hafailover.crm.drill.engine import Drill
-from hafailover.vagrant.drill import session, target
+from hafailover.vagrant.drill import session
 from hafailover.vagrant.lab import Lab
 
 OCF = "/usr/lib/ocf/resource.d"
@@ -113,24 +112,16 @@ def wrapped(lab: Lab, agents: Sequence[str]) -> Iterator[None]:
 
 def measure(lab: Lab, name: str, moves: int, ledgers: Path, say: session.Progress) -> list[Cost]:
     """Let roles move with the set of agents ``name``, and gather what its actions took. HafailoverError."""
-    directory = ledgers / name
-    directory.mkdir()
-    drill = Drill(lab, target.of_lab(lab.name), STACKS[name](), directory, say)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    with wrapped(lab, AGENTS[name]):
-        try:
-            drill.begin()
-            for _ in range(moves):
-                for item in SCENARIOS:
-                    run = drill.run(scenario.load(item))
-                    say(f"{item} {name}: {'; '.join(run.problems) or 'ok'}")
-            for node in lab.data_nodes:
-                for line in lab.exec(node, ["cat", COSTS], check=True).stdout.splitlines():
-                    agent, action, cpu, wall = line.split(" ")
-                    found.setdefault((agent, action), []).append((float(cpu) * 1000, float(wall) * 1000))
-        finally:
-            with session.undisturbed():
-                drill.end()
+    with wrapped(lab, AGENTS[name]), failover.in_place(lab, name, ledgers / name, say) as drill:
+        for _ in range(moves):
+            for item in SCENARIOS:
+                run = drill.run(scenario.load(item))
+                say(f"{item} {name}: {'; '.join(run.problems) or 'ok'}")
+        for node in lab.data_nodes:
+            for line in lab.exec(node, ["cat", COSTS], check=True).stdout.splitlines():
+                agent, action, cpu, wall = line.split(" ")
+                found.setdefault((agent, action), []).append((float(cpu) * 1000, float(wall) * 1000))
     return [
         Cost(name, agent, action, len(runs), *(round(statistics.median(column), 1) for column in zip(*runs)))
         for (agent, action), runs in sorted(found.items())

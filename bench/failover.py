@@ -18,6 +18,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,16 +109,23 @@ def measure(
 def _turn(
     lab: Lab, name: str, rows: Sequence[Row], count: int, ledgers: Path, say: session.Progress
 ) -> Iterator[Sample]:
-    ledgers.mkdir()
-    drill = Drill(lab, target.of_lab(lab.name), STACKS[name](), ledgers, say)
-    try:
-        drill.begin()
+    with in_place(lab, name, ledgers, say) as drill:
         for row in rows:
             if row.alone and name == NULL:
                 continue
             drill.interval = row.interval
             for _ in range(count):
                 yield sample(row, drill.run(scenario.load(row.scenario)))
+
+
+@contextmanager
+def in_place(lab: Lab, name: str, ledgers: Path, say: session.Progress) -> Iterator[Drill]:
+    """With it the set of agents ``name`` runs in ``lab``, to be drilled; what was there before comes back. HafailoverError."""
+    ledgers.mkdir()
+    drill = Drill(lab, target.of_lab(lab.name), STACKS[name](), ledgers, say)
+    try:
+        drill.begin()
+        yield drill
     finally:
         with session.undisturbed():
             drill.end()
