@@ -11,7 +11,7 @@ from hafailover.agents.mariadb.journal import Journal, JournalError
 from hafailover.crm.errors import IncompleteError, RefusedError
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 from hafailover.crm.status import Service
-from hafailover.crm.status_facts import ClusterDown, gather
+from hafailover.crm.status_facts import GLANCE, ClusterDown, gather
 from hafailover.crm.status_read import read
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def await_promotion(run: Run, service: Service, node: str, timeout: float, say: 
     said = ""
     while True:
         try:
-            now = read(gather(run)).service(service.name)
+            now = read(gather(run, GLANCE)).service(service.name)
         except ClusterDown as error:
             now, reason = None, str(error)
         if now is not None:

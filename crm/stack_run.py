@@ -23,7 +23,7 @@ from hafailover.crm.stack_outcome import StackOutcome, Switched
 from hafailover.crm.stack_preferences import Preferences
 from hafailover.crm.stack_watch import Seen, look
 from hafailover.crm.status import Service, Status
-from hafailover.crm.status_facts import gather
+from hafailover.crm.status_facts import GLANCE, gather
 from hafailover.crm.status_read import read
 from hafailover.crm.switchover import refused
 from hafailover.crm.switchover_run import Outcome, Step, Switchover
@@ -379,7 +379,7 @@ class StackRun:
 
     def _status_now(self) -> Status | None:
         try:
-            status = read(gather(self._run))
+            status = read(gather(self._run, GLANCE))
         except HafailoverError:
             return None
         self._primaries = {one.name: one.primary or "" for one in status.services}

@@ -25,6 +25,11 @@ PUBLISHED = ("incarnation", "reign", told.ATTRIBUTE)
 DEGRADED_CODES = (str(DEGRADED), str(DEGRADED_PROMOTED))
 """The results of a monitor whose reason may have changed since Pacemaker recorded it (hafailover.agents.restated)."""
 
+ANSWER = 15.0
+"""Seconds for each program where its answer decides something: a machine that stands still for a while is not one without Pacemaker."""
+GLANCE = 5.0
+"""Seconds for each program where somebody waits for the screen, or looks again at once."""
+
 # CRM_EX_DISCONNECT, CRM_EX_NOT_CONNECTED of other versions, ENOTCONN as cibadmin may return it
 _NOT_CONNECTED = (102, 110, 64)
 _PATIENCE = 2.0  # seconds for what may be missing: a coordinator that has just died never answers
@@ -100,7 +105,7 @@ class _Together:
             raise self._errors[min(self._errors)]
 
 
-def gather(run: Run, timeout: float = 5.0, then: Callable[[Element], None] | None = None) -> Facts:
+def gather(run: Run, timeout: float = ANSWER, then: Callable[[Element], None] | None = None) -> Facts:
     """Ask everything, each program for at most ``timeout`` seconds, and what the answer can do without for less.
 
     ``then`` is called once with the CIB as soon as it is there, to begin what else is to be asked meanwhile; it must not take long.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.etree.ElementTree import Element
 
 from hafailover.crm import status_external
-from hafailover.crm.status_facts import Facts, database_resources, gather
+from hafailover.crm.status_facts import GLANCE, Facts, database_resources, gather
 
 if TYPE_CHECKING:
     from hafailover.crm.pacemaker import Run
@@ -39,7 +39,7 @@ def look(run: Run, root: bool) -> Look:
 
     def ask() -> None:
         try:
-            facts.append(gather(run, then=meanwhile.begin))
+            facts.append(gather(run, GLANCE, then=meanwhile.begin))
         except BaseException as error:  # it is raised again by who waits
             errors.append(error)
 

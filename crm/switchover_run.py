@@ -17,7 +17,7 @@ from hafailover.crm.local import signals_as_interrupt, without_interrupts
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 from hafailover.crm.status import Service, Status
 from hafailover.crm.status_database import IN_SYNC
-from hafailover.crm.status_facts import gather
+from hafailover.crm.status_facts import GLANCE, gather
 from hafailover.crm.status_read import read
 from hafailover.crm.switchover_probes import Probes
 from hafailover.crm.switchover_watch import Glance, glance
@@ -332,7 +332,7 @@ class Switchover:
 
     def _status_now(self) -> Status | None:
         try:
-            return read(gather(self._run))
+            return read(gather(self._run, GLANCE))
         except HafailoverError:
             return None
 

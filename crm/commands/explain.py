@@ -15,7 +15,7 @@ from hafailover.crm.commands.json_answer import JsonCommand, give, output
 from hafailover.crm.errors import FAILED, UsageError
 from hafailover.crm.explain import PUBLISHED, as_json, explain
 from hafailover.crm.pacemaker import Pacemaker, PacemakerError
-from hafailover.crm.status_facts import ClusterDown, gather
+from hafailover.crm.status_facts import GLANCE, ClusterDown, gather
 from hafailover.crm.status_read import read
 from hafailover.crm.switchover_facts import ask_everybody
 
@@ -42,7 +42,7 @@ def command(node: str | None, output: str) -> None:
     """
     local.need_root("explain", "it reads the replication account to ask the servers")
     try:
-        status = read(gather(local.run))
+        status = read(gather(local.run, GLANCE))
     except (ClusterDown, local.NotInstalled) as error:
         _offline(str(error), output)
     known = [one.node for service in status.services for one in service.instances]

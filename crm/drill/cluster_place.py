@@ -20,7 +20,7 @@ from hafailover.crm.history.store import Busy, Store
 from hafailover.crm.history.words import Step, merged
 from hafailover.crm.pacemaker import PacemakerError
 from hafailover.crm.status import NOTE, Status
-from hafailover.crm.status_facts import gather
+from hafailover.crm.status_facts import GLANCE, gather
 from hafailover.crm.status_judge import judge
 from hafailover.crm.status_read import read
 
@@ -74,7 +74,7 @@ class ClusterPlace:
         self._nodes = {node.name: reach.server.addresses.get(node.name, "") for node in status.nodes}
         self._links = links or {}
         self._quorum_hosts = quorum_hosts
-        self._look = look or (lambda: read(gather(local.run)))
+        self._look = look or (lambda: read(gather(local.run, GLANCE)))
         self._off: set[str] = set()
         self._cut: set[str] = set()
         self._events: list[Event] = []

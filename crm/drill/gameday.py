@@ -30,7 +30,7 @@ from hafailover.crm.drill.target import Target
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError, UsageError
 from hafailover.crm.status import NOTE, Service, Status
 from hafailover.crm.status_database import IN_SYNC
-from hafailover.crm.status_facts import ClusterDown, gather
+from hafailover.crm.status_facts import GLANCE, ClusterDown, gather
 from hafailover.crm.status_judge import judge
 from hafailover.crm.status_read import read
 from hafailover.crm.switchover import Check
@@ -178,7 +178,7 @@ class GameDay:
 
     def _out_of_sync(self) -> list[str]:
         try:
-            status = read(gather(local.run))
+            status = read(gather(local.run, GLANCE))
             service = chosen(status, self._service)
         except HafailoverError as error:
             return [str(error)]
@@ -273,7 +273,7 @@ def revive(steps: Sequence[Step], roles: Mapping[str, str], say: Say) -> None:
 
     def there() -> bool | None:
         try:
-            return True if read(gather(local.run)) else None
+            return True if read(gather(local.run, GLANCE)) else None
         except HafailoverError:
             return None
 

@@ -39,6 +39,13 @@ _SKEW = 2_000_000  # µs by which another node's clock must be ahead to be spoke
 _SKEW_AGAIN = 86_400_000_000  # µs until it is spoken of again
 
 
+class Heard(NamedTuple):
+    """When this node last took others' records (µs, its clock), and the place of the last one that it knew ``before``."""
+
+    at: int
+    before: int
+
+
 class State(NamedTuple):
     """How a run left things: records ``written`` and ``taken`` from others, what is known to be missing (node → number of records), how
     many records other members lack (``lagging``), and whether one of these has taken what it was handed (``helped``).
@@ -75,6 +82,7 @@ class Drain:
         self.store, self._pacemaker, self._node, self._keep = store, pacemaker, node, keep
         self._inbox, self._clock = handed_in, clock
         self._joined = False
+        self._heard = Heard(0, 0)
 
     @property
     def connected(self) -> bool:
@@ -92,7 +100,9 @@ class Drain:
             letters: dict[str, Letter] = {}
             try:
                 mine, letters = self._letters()
+                heard = Heard(self._clock() // 1000, self._latest())
                 taken = mailbox.take(self.store, letters, self._keep)
+                self._heard = heard if taken else self._heard
                 self.store.forget()
             except PacemakerError as caught:
                 error = caught  # what was handed in is written down all the same
@@ -142,11 +152,11 @@ class Drain:
         if not (found.told or found.full):
             return 0
         writer = self.store.writer(self._node)
-        known, seq = self._known(writer)
+        own, seq = self._own(writer)
         if any(letter.has.get(writer, 0) > seq for letter in letters.values()) and self.store.another():
             # The disk was set back to an earlier day, and others have what this node wrote since: no number is used twice.
             writer = self.store.writer(self._node)
-            known, seq = self._known(writer)
+            own, seq = self._own(writer)
         before = {record.facts.get("src", "") for record in self.store.all_of(writer)[-2 * inbox.MOST :]}
         new = []
         now = self._clock() // 1000
@@ -162,20 +172,25 @@ class Drain:
             new.append(
                 ("lost", now, {"text": "more happened at once than could be written down; some of it is missing here"})
             )
-        lines = []
+        lines, latest = [], self._latest()
         for number, (kind, at, told) in enumerate(new, seq + 1):
-            known = records.ordered(at, known)
-            record = records.read(records.write(Record(writer, number, known, at, kind, records.facts(told))))
+            # What others wrote in the same second has come in since: a primary's death is not told behind the promotion after it.
+            known = self._heard.before if at < self._heard.at else latest
+            own = records.ordered(records.ordered(at, known), own)
+            record = records.read(records.write(Record(writer, number, own, at, kind, records.facts(told))))
             if record is not None:
                 lines.append(record)
         self.store.append(writer, lines, self._keep)
         return len(lines)
 
-    def _known(self, writer: str) -> tuple[int, int]:
-        """The place of the last record that this node has heard of, and the number of its own last one."""
-        lasts = [last for one in self.store.writers() if (last := self.store.last(one))]
-        own = next((last.seq for last in lasts if last.writer == writer), 0)
-        return max((last.order for last in lasts), default=0), own
+    def _latest(self) -> int:
+        """The place of the last record that this node knows, 0 for none."""
+        return max((last.order for one in self.store.writers() if (last := self.store.last(one))), default=0)
+
+    def _own(self, writer: str) -> tuple[int, int]:
+        """The place and the number of the last record of ``writer``, 0 for none."""
+        last = self.store.last(writer)
+        return (last.order, last.seq) if last else (0, 0)
 
     def _letters(self) -> tuple[Letter | None, dict[str, Letter]]:
         """What this node shows, and what the other members do."""
@@ -206,7 +221,7 @@ class Drain:
         if not fresh:
             return
         writer = self.store.writer(self._node)
-        known, seq = self._known(writer)
+        known, seq = self._latest(), self._own(writer)[1]
         new = []
         for number, (node, by) in enumerate(sorted(fresh.items()), seq + 1):
             known = records.ordered(now, known)

@@ -43,7 +43,7 @@ _ROLE_EVENTS = (
 
 class Record(NamedTuple):
     """``seq`` counts a ``writer``'s records from 1. ``order`` places it among all: its time, or just after the last one its writer had
-    heard of, where that is later (µs of Unix time). ``at``: by the writer's clock, the same unit. ``facts``: texts by name.
+    heard of by then, where that is later (µs of Unix time). ``at``: by the writer's clock, the same unit. ``facts``: texts by name.
     """
 
     writer: str

@@ -163,7 +163,7 @@ def going(monkeypatch):
     for module in (stack_move, stack_run, switchover_case):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(Preferences, "_watch", lambda self: None)
-    monkeypatch.setattr(stack_run, "gather", lambda run: None)
+    monkeypatch.setattr(stack_run, "gather", lambda run, *_: None)
 
     def go(script, role=None, moves=(CONTENT, APP), services=("db-clone",), timeout=30.0, **options):
         role = role or Role()

@@ -284,7 +284,7 @@ def test_the_first_interruption_begins_the_restoring_and_no_other_ends_it():
 def test_a_cluster_that_a_killed_drill_has_stopped_is_started_before_anything_is_asked(monkeypatch):
     healthy, calls = status_samples.load("healthy"), []
 
-    def gather(run):
+    def gather(run, *_):
         if not any(call[:2] == ["systemctl", "start"] for call in calls):
             raise gameday.ClusterDown("Pacemaker does not run on this node")
         return healthy

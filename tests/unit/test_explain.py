@@ -284,7 +284,7 @@ def test_a_decision_that_is_interrupted_bars_nobody():
 def test_waiting_for_the_promotion(monkeypatch):
     said = []
     found = status("healthy")
-    monkeypatch.setattr(accept_loss_run, "gather", lambda run: None)
+    monkeypatch.setattr(accept_loss_run, "gather", lambda run, *_: None)
     monkeypatch.setattr(accept_loss_run, "read", lambda facts: found)
     assert accept_loss_run.await_promotion(local.run, found.services[0], "db1", 1.0, said.append)
     assert not accept_loss_run.await_promotion(local.run, found.services[0], "db2", 0.0, said.append)

@@ -45,7 +45,7 @@ def test_nor_does_an_interrupt_while_the_address_is_looked_for(going):
 def test_nor_does_one_at_the_end_when_the_last_database_had_gone_there_by_itself(going, monkeypatch):
     role, asked = Role(), []
 
-    def gather(run):
+    def gather(run, *_):
         asked.append(run)
         if len(asked) == 3:  # once for each database, and at the end
             interrupt()

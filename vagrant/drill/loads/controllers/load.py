@@ -27,7 +27,9 @@ from hafailover.vagrant.lab import Lab
 
 # The client's own time for a cache that failed. OpenStack's default is five minutes, in which nothing of a returned cache is seen.
 DEAD = 10.0
-_CACHE = {"keys": 200, "every": 0.05, "patience": 0.5, "dead": DEAD}
+# A host that is given no processor for a second is no dead cache: with less patience one pause counted the last living one out, too.
+_PATIENCE = 2.0
+_CACHE = {"keys": 200, "every": 0.05, "patience": _PATIENCE, "dead": DEAD}
 _WRITES, _MESSAGES, _LOOKS = 50, 20, 40  # of each that must go on before and after a fault
 _DRAINED_WITHIN = 120.0
 _EVERY = 0.02  # seconds between two writes
