@@ -380,7 +380,8 @@ def test_agent_that_is_killed_at_any_step_leaves_what_the_next_action_can_deal_w
                 f"setsid {call} {action} >/dev/null 2>&1 & pid=$!; sleep {moment}; kill -KILL -$pid || true; wait",
             )
             done = agent(lab, node, "monitor")
-            assert done.returncode in (0, 7), done.stderr
+            # What serves a FUSE mount may have been killed, too, before it had gone into the background.
+            assert done.returncode in (0, 7) or "has ended" in done.stderr, done.stderr
             done = agent(lab, node, "start")
             assert done.returncode == 0, done.stderr
             assert agent(lab, node, "monitor").returncode == 0

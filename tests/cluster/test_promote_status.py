@@ -227,8 +227,9 @@ def test_an_interrupt_takes_the_request_back(lab: Lab, pair: tuple[str, str], st
 def test_two_people_at_once(lab: Lab, pair: tuple[str, str]) -> None:
     primary, replica = pair
     # The replica takes long for it, and nobody holds it up whose session could be ended.
-    number, server = sql(lab, primary, "SELECT COALESCE(MAX(id), 0) + 1, @@server_id FROM proof.rows").split()
-    late = f"INSERT INTO proof.rows SELECT {number} FROM DUAL WHERE @@server_id = {server} OR SLEEP(25) = 0"
+    # (@@server_id would not tell them apart: a statement is replicated under its origin's.)
+    number, name = sql(lab, primary, "SELECT COALESCE(MAX(id), 0) + 1, @@hostname FROM proof.rows").split()
+    late = f"INSERT INTO proof.rows SELECT {number} FROM DUAL WHERE @@hostname = '{name}' OR SLEEP(25) = 0"
     sql(lab, primary, f"SET SESSION binlog_format = STATEMENT; {late}")
     going = following(lab, replica, "--accept", "lag")
     going.await_line(f"{primary} accepts no more writes")
