@@ -23,7 +23,7 @@ from hafailover.crm.stack_outcome import StackOutcome, Switched
 from hafailover.crm.stack_preferences import Preferences
 from hafailover.crm.stack_watch import Seen, look
 from hafailover.crm.status import Service, Status
-from hafailover.crm.status_facts import GLANCE, gather
+from hafailover.crm.status_facts import GLANCE, gather, gather_idle
 from hafailover.crm.status_read import read
 from hafailover.crm.switchover import refused
 from hafailover.crm.switchover_run import Outcome, Step, Switchover
@@ -192,7 +192,7 @@ class StackRun:
             return found
 
         # What else has moved with it (--accept elsewhere) may take its time, and costs nobody anything meanwhile.
-        facts = switchover_case.when_idle(self._run, gather(self._run), self._wait, self._patience)
+        facts = gather_idle(self._run, self._wait, self._patience)
         return switchover_case.examine(self._run, facts, node, choose, self._accept)
 
     def _perform(self, case: switchover_case.Case, node: str, timeout: float) -> Outcome:

@@ -32,6 +32,8 @@ GLANCE = 5.0
 
 # CRM_EX_DISCONNECT, CRM_EX_NOT_CONNECTED of other versions, ENOTCONN as cibadmin may return it
 _NOT_CONNECTED = (102, 110, 64)
+_IDLE_WITHIN = 10.0  # seconds
+_LOOK_AGAIN = 0.5
 _PATIENCE = 2.0  # seconds for what may be missing: a coordinator that has just died never answers
 _KILLED = 124  # what local.run makes of a program that did not answer in time
 
@@ -194,6 +196,23 @@ def gather(run: Run, timeout: float = ANSWER, then: Callable[[Element], None] | 
         silent=tuple(silent),
         links=printed.get("links", ""),
     )
+
+
+def gather_idle(run: Run, say: Callable[[str], None], patience: float = _IDLE_WITHIN) -> Facts:
+    """:func:`gather`, and a cluster that is just finishing something is given ``patience`` seconds to settle.
+
+    A change of one score makes Pacemaker act for some milliseconds: nobody shall be sent away for having come in just these.
+    """
+    end = time.monotonic() + patience
+    said = False
+    while True:
+        facts = gather(run)
+        if facts.coordinator_state in ("", "S_IDLE") or time.monotonic() >= end:
+            return facts
+        if not said:
+            said = True
+            say("The cluster is acting right now; waiting for it to settle.")
+        time.sleep(_LOOK_AGAIN)
 
 
 def _published_names(cib: Element) -> Iterator[str]:

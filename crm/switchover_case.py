@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hafailover.crm import switchover_facts
 from hafailover.crm.probe import Probe
 from hafailover.crm.status import Service, Status
-from hafailover.crm.status_facts import Facts, gather
+from hafailover.crm.status_facts import Facts
 from hafailover.crm.status_read import read
 from hafailover.crm.switchover import Check, nothing_to_do, preflight, refused, steps
 from hafailover.crm.switchover_probes import Probes
@@ -17,7 +17,6 @@ from hafailover.crm.switchover_probes import Probes
 if TYPE_CHECKING:
     from hafailover.crm.pacemaker import Run
 
-_IDLE_WAIT = 10.0  # seconds for a cluster that is just finishing something
 _PASSING = frozenset({"idle", "in-sync", "lag", "replication", "score"})  # checks that a moment of load fails
 _PASSES_WITHIN = 30.0  # seconds
 
@@ -42,19 +41,6 @@ def examine(run: Run, facts: Facts, node: str, choose: Callable[[Status], Servic
     forecast = switchover_facts.forecast(run, facts.cib, status, service, node)
     checks = preflight(status, service, node, answers, forecast, accept)
     return Case(status, service, checks, steps(service, node, status.addresses_of(service), forecast), done=False)
-
-
-def when_idle(run: Run, facts: Facts, say: Callable[[str], None], patience: float = _IDLE_WAIT) -> Facts:
-    """Give a cluster that is acting ``patience`` seconds to settle; the newest facts."""
-    end = time.monotonic() + patience
-    said = False
-    while facts.coordinator_state not in ("", "S_IDLE") and time.monotonic() < end:
-        if not said:
-            said = True
-            say("The cluster is acting right now; waiting for it to settle.")
-        time.sleep(0.5)
-        facts = gather(run)
-    return facts
 
 
 def when_ready(

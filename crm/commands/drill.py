@@ -272,7 +272,7 @@ def _drill(
     output: str,
     say: Progress,
 ) -> None:
-    case = day.examine(scenario, accepted)
+    case = day.examine(scenario, accepted, say)
     _announce(scenario, case, interval, dry_run)
     if output == "json" and (dry_run or any(check.refuses for check in case.checks)):
         give(_as_json(scenario, case))
@@ -283,7 +283,7 @@ def _drill(
     if not yes:
         if not click.confirm(f"\nBreak {case.place.name} now?", err=True):
             _leave("Nothing was broken.", scenario, case, output)
-        again = day.examine(scenario, accepted)
+        again = day.examine(scenario, accepted, say)
         if again.roles != case.roles:
             _leave("Meanwhile the roles have changed; nothing was broken.", scenario, again, output)
         gameday.refuse(again.checks)

@@ -15,7 +15,7 @@ from hafailover.crm.errors import DONE, REFUSED, HafailoverError, RefusedError, 
 from hafailover.crm.history.record import conclude
 from hafailover.crm.promotion_run import PlannedHooks
 from hafailover.crm.status import Service, Status
-from hafailover.crm.status_facts import ClusterDown, Facts, gather
+from hafailover.crm.status_facts import ClusterDown, Facts, gather, gather_idle
 from hafailover.crm.switchover import refused
 from hafailover.crm.switchover_case import Case
 from hafailover.crm.switchover_run import Outcome, Switchover
@@ -166,7 +166,7 @@ class _Switch:
     def _look(self, dry_run: bool) -> Case:
         """Show the checklist and what will happen; does not return when a check is against it."""
         talk, node = self._talk, self._node
-        facts = switchover_case.when_idle(local.run, gather(local.run), talk.say)
+        facts = gather_idle(local.run, talk.say)
         case = self._examine(facts, self._service_name)
         if case.done:
             talk.say(f"Nothing to do: {node} is the primary of {case.service.name} already.")

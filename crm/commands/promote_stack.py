@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import NoReturn
 
 import click
-from hafailover.crm import apply_lock, local, stack_case, stack_text, switchover_case, switchover_text
+from hafailover.crm import apply_lock, local, stack_case, stack_text, switchover_text
 from hafailover.crm.commands.json_answer import give
 from hafailover.crm.commands.promote_talk import Talk
 from hafailover.crm.errors import DONE, REFUSED, HafailoverError, UsageError
@@ -17,7 +17,7 @@ from hafailover.crm.stack import Stack
 from hafailover.crm.stack_case import StackCase
 from hafailover.crm.stack_outcome import StackOutcome
 from hafailover.crm.stack_run import StackRun
-from hafailover.crm.status_facts import ClusterDown, gather
+from hafailover.crm.status_facts import ClusterDown, gather, gather_idle
 from hafailover.crm.switchover import refused
 
 TIMEOUT = 300.0
@@ -55,7 +55,7 @@ class StackSwitch:
         return apply_lock.held(f"promote {self._node} --stack")
 
     def _examine(self) -> StackCase:
-        facts = switchover_case.when_idle(local.run, gather(local.run), self._talk.say)
+        facts = gather_idle(local.run, self._talk.say)
         return stack_case.examine(local.run, facts, self._node, self._left, self._accept)
 
     def _left(self, whole: Stack) -> frozenset[str]:

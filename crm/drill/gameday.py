@@ -30,7 +30,7 @@ from hafailover.crm.drill.target import Target
 from hafailover.crm.errors import HafailoverError, IncompleteError, RefusedError, UsageError
 from hafailover.crm.status import NOTE, Service, Status
 from hafailover.crm.status_database import IN_SYNC
-from hafailover.crm.status_facts import GLANCE, ClusterDown, gather
+from hafailover.crm.status_facts import GLANCE, ClusterDown, Facts, gather, gather_idle
 from hafailover.crm.status_judge import judge
 from hafailover.crm.status_read import read
 from hafailover.crm.switchover import Check
@@ -73,7 +73,10 @@ class GameDay:
 
     def look(self) -> Case:
         """Look at the cluster; HafailoverError when it does not run here or there is nothing to drill."""
-        status = read(gather(local.run))
+        return self._case(gather(local.run))
+
+    def _case(self, found: Facts) -> Case:
+        status = read(found)
         service = chosen(status, self._service)
         roles = roles_of(service)
         conf = _conf()
@@ -106,9 +109,9 @@ class GameDay:
         )
         return Case(status, service, roles, means, target, place)
 
-    def examine(self, scenario: Scenario, accepted: frozenset[str]) -> Case:
-        """Look, and check whether it is safe to run ``scenario`` now."""
-        case = self.look()
+    def examine(self, scenario: Scenario, accepted: frozenset[str], say: Say) -> Case:
+        """Look as soon as the cluster has settled, and check whether it is safe to run ``scenario`` now."""
+        case = self._case(gather_idle(local.run, say))
         service, primary = case.service, case.service.primary
         left = kept.unfinished()
         offsets = {node: clock_offset(case.place, node) for node in service.nodes if node != case.place.here}

@@ -170,7 +170,7 @@ def going(monkeypatch):
         cluster = Cluster(clock, script, **options)
         monkeypatch.setattr(stack_run.stack_addresses, "misplaced", lambda *of: role.happens("address"))
         base = recorded("healthy")
-        monkeypatch.setattr(switchover_case, "when_idle", role.started)
+        monkeypatch.setattr(stack_run, "gather_idle", role.started)
         monkeypatch.setattr(switchover_case, "examine", role.examine)
         role.primaries = {clone.partition("-")[0]: "db1" for clone in services}
 

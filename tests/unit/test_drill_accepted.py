@@ -47,7 +47,8 @@ def test_only_who_accepts_the_status_accepts_its_problems(monkeypatch, accept):
         place = ClusterPlace(status, reach, look=lambda: status)
         service = status.services[0]
         case = gameday.Case(status, service, gameday.roles_of(service), None, None, place)
-        monkeypatch.setattr(day, "look", lambda: case)
+        monkeypatch.setattr(gameday, "gather_idle", lambda run, say: None)
+        monkeypatch.setattr(day, "_case", lambda found: case)
         monkeypatch.setattr(safety, "checks", lambda facts, accepted: ())
         monkeypatch.setattr(gameday.possible, "against", lambda *_: [])
         monkeypatch.setattr(gameday.switchover_facts, "ask_everybody", lambda service: Answers({}))
@@ -57,7 +58,7 @@ def test_only_who_accepts_the_status_accepts_its_problems(monkeypatch, accept):
             monkeypatch.setattr(gameday.fencers, name, lambda *_: {})
         monkeypatch.setattr(gameday.backups, "running", lambda *_: [])
         monkeypatch.setattr(gameday, "clock_offset", lambda place, node: 0.5)
-        assert day.examine(load("switchover"), accept).place.accepted == (known if accept else frozenset())
+        assert day.examine(load("switchover"), accept, print).place.accepted == (known if accept else frozenset())
         assert place.offsets == {node: 0.5 for node in service.nodes if node != "db1"}
 
 

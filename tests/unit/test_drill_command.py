@@ -42,7 +42,7 @@ class Day:
         target = Target(service.name, service.clone, "vip", "192.0.2.10", 0, 3306, "", dict(service.nodes))
         return Case(status, service, roles, Means("db1", BOTH, BOTH, BOTH, {"db1": 2}), target, Place(), self.checks)
 
-    def examine(self, wanted, accepted):
+    def examine(self, wanted, accepted, say):
         self.looked += 1
         return self.look()
 

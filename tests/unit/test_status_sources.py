@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 from hafailover.agents.ocf import OcfError
-from hafailover.crm import local, status_offline, status_places, status_servers
+from hafailover.crm import local, status_facts, status_offline, status_places, status_servers
 from hafailover.crm.corosync_glance import link_addresses, quorum_device, settings, votes
 from hafailover.crm.status import DEGRADED, DOWN, NOTE, OK, Lag, SemiSync
-from hafailover.crm.status_facts import gather
+from hafailover.crm.status_facts import gather, gather_idle
 from hafailover.crm.status_judge import judge
 from hafailover.crm.status_places import Seen
 from hafailover.crm.status_servers import Said, with_servers
@@ -236,6 +236,24 @@ def test_a_coordinator_that_is_silent_is_named(monkeypatch):
     found = read(facts)
     assert found.idle is None
     assert "Not known here" in render(found, judge(found))
+
+
+@pytest.mark.parametrize(
+    ("states", "seen", "said"),
+    [
+        (["S_IDLE"], "S_IDLE", 0),
+        ([""], "", 0),
+        (["S_POLICY_ENGINE", "S_TRANSITION_ENGINE", "S_IDLE"], "S_IDLE", 1),
+        (["S_TRANSITION_ENGINE"] * 99, "S_TRANSITION_ENGINE", 1),
+    ],
+)
+def test_who_comes_while_the_cluster_acts_waits_a_moment_and_no_longer(monkeypatch, states, seen, said):
+    left, told, clock = [*states], [], [0.0]
+    monkeypatch.setattr(status_facts, "gather", lambda run: load("healthy", coordinator_state=left.pop(0)))
+    monkeypatch.setattr(status_facts.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(status_facts.time, "sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    assert gather_idle(local.run, told.append, 10.0).coordinator_state == seen
+    assert len(told) == said and clock[0] <= 10.0
 
 
 def test_votes_of_corosync_quorumtool():
