@@ -67,6 +67,6 @@ def _text(fields: Mapping[str, str]) -> bytes:
 
 
 def read(data: bytes) -> dict[str, str]:
-    """The fields of one file; what was cut off at its end is left out."""
+    """The fields of one file; what was cut off at its end is left out, and what has no value."""
     pairs = (part.partition("=") for part in data[:LONGEST].decode("utf-8", "replace").split("\0")[:-1])
-    return {key: value for key, equals, value in pairs if equals and key}
+    return {key: value for key, equals, value in pairs if equals and key and value}

@@ -62,9 +62,10 @@ def launchers(cache: Path | None = None) -> list[Launcher]:
     for name in _members(hooks_package, "main"):
         text = _text(f"from {hooks_package.__name__}.{name} import main", "main()", cache)
         found.append(Launcher(HOOKS_DIR / name.replace("_", "-"), text))
-    # Pacemaker's alert agent is no Python: an interpreter would cost ten times what it does.
-    first, _, rest = (Path(hooks_package.__path__[0]) / "alert.sh").read_text().partition("\n")
-    found.append(Launcher(HOOKS_DIR / "alert", f"{first}\n{_MARK}\n{rest}"))
+    # Pacemaker's alert agents are no Python: an interpreter would cost ten times what they do.
+    for name in ("alert", "alert_history"):
+        first, _, rest = (Path(hooks_package.__path__[0]) / f"{name}.sh").read_text().partition("\n")
+        found.append(Launcher(HOOKS_DIR / name.replace("_", "-"), f"{first}\n{_MARK}\n{rest}"))
     found += [Launcher(unit.path, f"{_MARK}\n{unit.text}", 0o644) for unit in install_units.UNITS]
     return found
 
@@ -93,17 +94,6 @@ def install(root: Path) -> list[str]:
     if not compiled:
         _compile(None if cache is None else root / cache)
     return lines
-
-
-def hint(root: Path) -> str:
-    """What a person should know after an installation below ``root``, or ""."""
-    closed = install_units.unreadable(_package_dir()) if root.resolve() == Path("/") else None
-    if closed is None:
-        return ""
-    return (
-        f"{closed} cannot be read by everybody, so Pacemaker's alerts, which run as hacluster, cannot load hafailover: the history will "
-        "lack what they tell. Install hafailover elsewhere, or open that directory"
-    )
 
 
 def uninstall(root: Path) -> list[str]:

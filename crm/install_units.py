@@ -5,7 +5,6 @@ They are the same on every node and with every topology: a node without recipien
 
 from __future__ import annotations
 
-import stat
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -87,14 +86,15 @@ OnBootSec=20
 OnUnitInactiveSec=120
 AccuracySec=10
 """
-# It is started as often as something happens, and ends. One that fails leaves the inbox as it was, and would be started again at once.
+# It is started as often as something happens, and ends. In that second what belongs together arrives, and a failover that has begun has the
+# processor for itself. One that fails leaves the inbox as it was, and would be started again at once.
 _HISTORY_SERVICE = """[Unit]
 Description=Writes down what happens to the cluster
 StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c "/usr/lib/hafailover/history-drain || { sleep 10; exit 1; }"
+ExecStart=/bin/sh -c "sleep 1; /usr/lib/hafailover/history-drain || { sleep 10; exit 1; }"
 TimeoutStartSec=660
 UMask=0077
 Nice=10
@@ -185,12 +185,3 @@ def end() -> None:
         alerts = ("hafailover-alerts.path", "hafailover-alerts.service")
         argv = ["systemctl", "stop", *alerts, f"{_HISTORY}.path", f"{_HISTORY}.timer", f"{_DOCTOR}.timer"]
         subprocess.run(argv, capture_output=True, timeout=60, check=False)
-
-
-def unreadable(package: Path) -> Path | None:
-    """What keeps Pacemaker's alerts, which do not run as root, from our modules below ``package``; None when nothing does."""
-    for path in (*reversed(package.parents), package, package / "agents", package / "agents/inbox.py"):
-        needed = stat.S_IROTH if path.is_file() else stat.S_IROTH | stat.S_IXOTH if path == package else stat.S_IXOTH
-        if path.stat().st_mode & needed != needed:
-            return path
-    return None

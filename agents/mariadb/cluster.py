@@ -21,6 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hafailover.crm.corosync_quorum import Quorum
+    from hafailover.crm.pacemaker import Membership
 
 _HAND_OVER = 10.0  # seconds in which Pacemaker has surely begun to demote a primary that gave up its role
 
@@ -31,8 +33,9 @@ class Cluster:
     def __init__(self, ctx: Context) -> None:
         self.node = ctx.node
         self.resource = ctx.instance
-        self.pacemaker = Pacemaker(self.run)
+        self.pacemaker = Pacemaker(self.run, members=self._members)
         self._ctx = ctx
+        self._quorum: Quorum | None = None
         self.group = f"hafailover-{ctx.instance}"
         self.nodes = tuple(addresses(ctx.params["nodes"]))
         self.records = Records(self, ctx)
@@ -42,6 +45,13 @@ class Cluster:
         # With this variable in its environment attrd_updater --query --all answers for this node alone (2.1.5): a peer's
         # attributes look unpublished inside an agent, and only there.
         return self._ctx.run(argv, timeout=timeout, input=input, env={"OCF_RESKEY_CRM_meta_on_node": None})
+
+    def _members(self) -> Membership | None:
+        if self._quorum is None:
+            from hafailover.crm.corosync_quorum import Quorum  # only who writes the journal asks
+
+            self._quorum = Quorum()
+        return self._quorum.ask()
 
     # -- the journal ---------------------------------------------------------------------------------------------
 

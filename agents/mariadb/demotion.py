@@ -51,10 +51,10 @@ def demote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> in
         if sessions.stuck_commits(server):
             return kill_instead(ctx, cluster, unit, "a privileged session still waits for a replica")
         position = server.binlog_position()
-        time.sleep(_STILL)
-        if server.binlog_position() != position:
-            continue
+        begun = time.monotonic()
+        # Published first and looked at again afterwards: what is said too early is said again, and nobody asks before this action is over.
         cluster.publish_for_epoch("final", entry.answer().epoch, position)
+        time.sleep(max(0.0, begun + _STILL - time.monotonic()))
         if server.binlog_position() == position and not server.waiters():
             ctx.event(
                 "demoted", f"read-only at {position or 'an empty history'}; {number} sessions ended", sessions=number
@@ -77,6 +77,8 @@ def kill_instead(ctx: Context, cluster: Cluster, unit: Unit, why: str) -> int:
             "stuck", f"a thread of mariadbd {left.pid} hangs in the kernel; nobody can write through it", level="error"
         )
     try:
+        # Where it stood by its own word may count what nobody has acknowledged, and no successor could reach that.
+        cluster.publish("final", "")
         cluster.publish_for_epoch("killed", cluster.journal().epoch, why)
     except (PacemakerError, JournalError) as error:
         ctx.log("warning", f"nobody could be told why: {error}")

@@ -1,4 +1,5 @@
-# A transition waits for each notification, on every node. Those that no promotion, replica or hook needs end here, without an interpreter.
+# A transition waits for each notification, on every node, and a failover for the demotion of a server that is dead. What no promotion, replica
+# or hook needs ends here, without an interpreter.
 
 several() {
     [ $# -gt 2 ]
@@ -17,9 +18,23 @@ hooked() {
     return 1
 }
 
+dead() {
+    for comm in /proc/[0-9]*/comm; do
+        { IFS= read -r name <"$comm"; } 2>/dev/null || continue
+        # Whether it is this one the agent finds out.
+        case "$name" in mariadbd | mysqld) return 1 ;; esac
+    done
+    return 0
+}
+
 needless() {
-    [ "$1" = notify ] && [ -n "$OCF_RESKEY_CRM_meta_on_node" ] || return 1
+    [ -n "$OCF_RESKEY_CRM_meta_on_node" ] || return 1
     hooked && return 1
+    case "$1" in
+    notify) ;;
+    demote) dead; return ;;
+    *) return 1 ;;
+    esac
     case "$OCF_RESKEY_CRM_meta_notify_type-$OCF_RESKEY_CRM_meta_notify_operation" in
     pre-promote)
         # Who has received most is asked only where several replicas could be promoted.

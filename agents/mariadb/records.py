@@ -32,6 +32,7 @@ _PEER_COPY_TIMEOUT = (
     10.0  # seconds; a member that does not answer leaves the membership in less, and then does not matter
 )
 _PEER_COPY_TURN = 0.25
+_AT_ONCE = 0.05  # seconds in which a member answers that has nothing else to do
 _FRESH = 1.0  # seconds for which a look at the cluster serves as the one before a write
 
 
@@ -106,14 +107,26 @@ class Records:
         """The members and the journal as they are known here. PacemakerError."""
         return Glance(time.monotonic(), *together(self._view, self._pacemaker.membership))
 
-    def look(self, promotion: bool, glance: Glance | None = None) -> Before:
+    def heard_at_once(self) -> dict[str, Journal]:
+        """The journal in the copies of the other data nodes that answer at once, asked before it is known who is there."""
+        names = sorted(self._nodes - {self._node})
+        told = together(*(lambda name=name: self._answered_at_once(name) for name in names))
+        return {name: copy for name, copy in zip(names, told) if copy is not None}
+
+    def _answered_at_once(self, name: str) -> Journal | None:
+        try:
+            return journal.read(self._pacemaker.property_on(name, self._group, JOURNAL, _AT_ONCE))
+        except (PacemakerError, JournalError):
+            return None  # asked again if it counts
+
+    def look(self, promotion: bool, glance: Glance | None = None, heard: Mapping[str, Journal] = {}) -> Before:
         """What :meth:`write` has to know before it writes; :attr:`writing` must be held from here until then. PacemakerError; Refused.
 
-        ``glance``: what was seen just now; it must have been seen under :attr:`writing`, too.
+        ``glance``, ``heard``: what was seen and what :meth:`heard_at_once` has heard just now, under :attr:`writing`, too.
         """
         glance = glance or self.glance()
         readers = self._readers(glance.view, promotion)
-        return Before(glance, readers, self._copies(glance.view, readers))
+        return Before(glance, readers, self._copies(glance.view, readers, heard))
 
     def write(self, entry: Journal, base: Journal, seen: Before | None = None) -> None:
         """Replace the journal ``base``, on which the decision was made, by ``entry`` so that it cannot be lost, or raise Refused.
@@ -216,10 +229,12 @@ class Records:
         answer = self._cluster.run(["corosync-cmapctl", "nodelist.", "quorum."], timeout=10)
         return answer.rc == 0 and outage.witnessed(outage.read(answer.out), len(joined))
 
-    def _copies(self, view: View, readers: Sequence[str]) -> dict[str, Journal]:
+    def _copies(self, view: View, readers: Sequence[str], heard: Mapping[str, Journal] = {}) -> dict[str, Journal]:
         """The journal in the copy of the CIB of this node and of each of ``readers``; Refused when one of them cannot be read."""
         try:
-            return {self._node: journal.read(view.value), **self._heard(view, readers)}
+            known = {name: copy for name, copy in heard.items() if name in readers}
+            asked = self._heard(view, [name for name in readers if name not in known])
+            return {self._node: journal.read(view.value), **known, **asked}
         except (JournalError, PacemakerError) as error:
             raise Refused(str(error)) from None
 

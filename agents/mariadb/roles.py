@@ -130,6 +130,7 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
             "final": Asked(lambda: cluster.published("final")),
             "log": Asked(lambda: minority.last_change(ctx)),
         }
+        heard = Asked(cluster.records.heard_at_once)
         try:
             glance = cluster.records.glance()
         except PacemakerError as error:
@@ -138,7 +139,7 @@ def promote(ctx: Context, cluster: Cluster, unit: Unit, server: Connection) -> i
         else:
             journal = glance.journal
             ahead["quorate"] = Asked(lambda: glance.members.quorate)
-            ahead["look"] = Asked(lambda: cluster.records.look(promotion=True, glance=glance))
+            ahead["look"] = Asked(lambda: cluster.records.look(promotion=True, glance=glance, heard=heard.answer()))
         before = journal
         if server.writable() and journal.primary == cluster.node:
             return ocf.SUCCESS

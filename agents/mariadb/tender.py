@@ -57,7 +57,7 @@ class Lock:
             except BlockingIOError:
                 if time.monotonic() >= end:
                     return False
-                time.sleep(0.01)
+                time.sleep(0.002)
                 continue
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)

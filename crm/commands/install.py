@@ -40,6 +40,3 @@ def command(root: Path, uninstall: bool) -> None:
     if here and not uninstall:
         lines += install_units.begin()
     click.echo("\n".join(lines) if lines else f"nothing of hafailover was installed below {root}")
-    hint = "" if uninstall else installer.hint(root)
-    if hint:
-        click.echo(f"hafailover: {hint}", err=True)

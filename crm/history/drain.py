@@ -25,7 +25,6 @@ from hafailover.crm.pacemaker import Pacemaker, PacemakerError
 
 _MANY = 200  # records of one run, after which the next one is put off, so that a flood cannot keep a processor busy
 _PUT_OFF = 1.0  # seconds
-_GATHER = 1.0  # seconds in which what belongs together arrives: each run costs a process, at a moment when all have much to do
 _PATIENCE = 5.0  # seconds for another process to give the store back
 _ROUND = 1.0  # seconds between two looks at what the others have
 _JOINING = 15.0  # seconds for which a node that lacks records is helped to them, or waits for them, after each piece that was taken
@@ -312,7 +311,6 @@ def limit(directory: str, pacemaker: Pacemaker | None) -> int:
 def main() -> None:
     """Entry point of the unit hafailover-history.service."""
     handed_in.prepare()
-    time.sleep(_GATHER)
     drain = here()
     try:
         state = drain.until_settled(_JOINING, _ROUND, more=_NEXT_RUN)

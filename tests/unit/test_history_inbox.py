@@ -3,7 +3,6 @@
 import os
 import stat
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,28 +12,15 @@ from hafailover.crm.history import drain, handed_in
 from hafailover.crm.history.drain import Drain
 from hafailover.crm.history.handed_in import look
 from hafailover.crm.history.store import Busy, Store
-from hafailover.hooks import alert_history
 from history_cluster import nearly_full
 
-CHECKOUT = Path(__file__).parents[2]
+AGENT = Path(__file__).parents[2] / "hooks/alert_history.sh"
 ALERT = {
     "CRM_alert_kind": "resource", "CRM_alert_node": "db1", "CRM_alert_rsc": "db", "CRM_alert_task": "promote",
     "CRM_alert_rc": "0", "CRM_alert_target_rc": "0", "CRM_alert_desc": "ok", "CRM_alert_exec_time": "1200",
     "CRM_alert_timestamp_epoch": "1767225600", "CRM_alert_timestamp_usec": "4711", "CRM_alert_version": "2.1.5",
 }  # fmt: skip
-RUN = """
-import os, sys
-from types import ModuleType
-package = sys.modules["hafailover"] = ModuleType("hafailover")
-package.__path__ = [sys.argv[1]]
-from hafailover.agents import inbox
-inbox.DIRECTORY = sys.argv[2]
-from hafailover.hooks.alert_history import main
-for number in range(int(sys.argv[3])):
-    os.environ["CRM_alert_desc"] = f"{os.getpid()} {number}"
-    main()
-print(" ".join(sorted(sys.modules)))
-"""
+MANY = 'for number in $(seq "$1"); do CRM_alert_desc="$$ $number" sh "$0" || exit 1; done'
 
 
 @pytest.fixture
@@ -45,9 +31,19 @@ def box(tmp_path, monkeypatch):
     return path
 
 
-def run_alert(box, count=1, **environ):
-    argv = [sys.executable, "-IS", "-c", RUN, str(CHECKOUT), str(box), str(count)]
-    return subprocess.Popen(argv, env={**ALERT, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def run_alert(box, path=os.environ["PATH"], **environ):
+    """One event as Pacemaker tells it; ``path``: where programs are."""
+    env = {**ALERT, **environ, "PATH": str(path), "HAFAILOVER_INBOX": str(box)}
+    argv = ["/bin/sh", AGENT]
+    done = subprocess.run(
+        argv, env=env, capture_output=True, text=True, timeout=30, check=False, restore_signals=False
+    )  # a test of little memory limits files, whose signal Python ignores
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def told_in(box):
+    (file,) = box.iterdir()
+    return inbox.read(file.read_bytes())
 
 
 def drained(tmp_path, box, keep=500):
@@ -57,27 +53,37 @@ def drained(tmp_path, box, keep=500):
 
 
 def test_many_alerts_at_once_while_it_is_drained_are_all_there_once(tmp_path, box):
-    running = [run_alert(box, count=40) for _ in range(8)]
+    env = {**os.environ, **ALERT, "HAFAILOVER_INBOX": str(box)}
+    argv = ["/bin/sh", "-c", MANY, AGENT, "40"]
+    running = [subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True) for _ in range(8)]
     while any(one.poll() is None for one in running):
         drained(tmp_path, box)
     found = drained(tmp_path, box)
     assert all((one.returncode, one.stderr.read()) == (0, "") for one in running)
     assert sorted(record.facts["desc"] for record in found) == sorted(
-        f"{one.pid} {number}" for one in running for number in range(40)
+        f"{one.pid} {number}" for one in running for number in range(1, 41)
     )
     assert [record.seq for record in sorted(found, key=lambda one: one.seq)] == list(range(1, 321))
     assert list(box.iterdir()) == []
 
 
-def test_an_alert_loads_next_to_nothing(box):
-    done = run_alert(box)
-    out, err = done.communicate(timeout=30)
-    assert err == ""
-    assert not {"json", "re", "subprocess", "socket", "pathlib", "typing", "contextlib", "logging"} & set(out.split())
+@pytest.fixture
+def few(tmp_path):
+    """A search path with the one program that the recorder may start."""
+    path = tmp_path / "few"
+    path.mkdir()
+    (path / "mv").symlink_to("/bin/mv")
+    return path
+
+
+def test_an_alert_starts_next_to_nothing(box, few):
+    run_alert(box, path=few)
     (file,) = box.iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
-    told = inbox.read(file.read_bytes())
-    assert (told["kind"], told["task"], told["happened"]) == ("resource", "promote", "1767225600004711")
+    assert told_in(box) == {
+        "kind": "resource", "happened": "1767225600004711", "node": "db1", "rsc": "db", "task": "promote", "rc": "0",
+        "target_rc": "0", "exec_time": "1200", "desc": "ok",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -96,16 +102,36 @@ def test_an_alert_loads_next_to_nothing(box):
         ({"CRM_alert_kind": "node", "CRM_alert_desc": "lost"}, True),
     ],
 )
-def test_which_alerts_are_for_the_history(changes, told):
-    assert (alert_history.fields({**ALERT, **changes}) is not None) is told
+def test_which_alerts_are_for_the_history(box, tmp_path, few, changes, told):
+    run_alert(box, path=few if told else tmp_path / "nowhere", **changes)
+    assert len(list(box.iterdir())) == told
 
 
-def test_no_inbox_no_harm(tmp_path, monkeypatch, no_journal):
+@pytest.fixture
+def complaints(tmp_path):
+    """A search path whose ``logger`` writes into a file, and that file."""
+    path = tmp_path / "logging"
+    path.mkdir()
+    (path / "logger").write_text(f'#!/bin/sh\necho "$*" 2>/dev/null >>{tmp_path}/complaints\n')
+    (path / "logger").chmod(0o755)
+    return f"{path}:{os.environ['PATH']}", tmp_path / "complaints"
+
+
+def test_no_inbox_no_harm(tmp_path, monkeypatch, complaints):
     monkeypatch.setattr(inbox, "DIRECTORY", str(tmp_path / "nowhere"))
     assert inbox.put({"kind": "event"}) is False
-    for name, value in ALERT.items():
-        monkeypatch.setenv(name, value)
-    alert_history.main()
+    path, said = complaints
+    run_alert(tmp_path / "nowhere", path)
+    assert said.read_text().endswith("the inbox is missing, full, or closed to hacluster: resource db promote on db1\n")
+
+
+def test_an_alert_finds_the_inbox_full(box, complaints):
+    path, said = complaints
+    for number in range(inbox.MOST):
+        (box / f"{number}").touch()
+    run_alert(box, path)
+    assert len(list(box.iterdir())) == inbox.MOST
+    assert "full" in said.read_text()
 
 
 def test_a_full_inbox_takes_no_more_and_that_is_told(tmp_path, box):
@@ -118,12 +144,15 @@ def test_a_full_inbox_takes_no_more_and_that_is_told(tmp_path, box):
     assert list(box.iterdir()) == []
 
 
-def test_what_memory_takes_only_a_part_of_is_not_handed_in(box):
+def test_what_memory_takes_only_a_part_of_is_not_handed_in(box, complaints):
     with nearly_full(100):
         assert inbox.put({"kind": "event", "event": "toy.up", "text": "x" * 500}) is False
         assert inbox.put({"kind": "event", "event": "toy.up"}) is True
     with nearly_full(0):
         assert inbox.put({"kind": "event", "event": "toy.up"}) is False
+        run_alert(box, complaints[0])
+        assert complaints[1].exists()
+    assert not list(box.glob(".*"))
     assert len(list(box.iterdir())) == 1, "half a record would have been one"
 
 
@@ -144,19 +173,27 @@ def test_more_fields_than_there_is_room_for_are_left_out_whole(box):
     assert found["kind"] == "event" and set(found.values()) == {"event", found["at"], "0123456789"}
 
 
-HOSTILE_TEXT = "a\x1b]0;owned\x07\x1b[2J\u202e\nb\r`touch /tmp/x`$(id)\0k=v"
+HOSTILE_TEXT = "a\x1b]0;owned\x07\x1b[2J\u202e\nb\r`touch /tmp/x`$(id)"
 
 
 def test_what_an_alert_says_is_data(tmp_path, box):
-    told = alert_history.fields(
-        {**ALERT, "CRM_alert_desc": HOSTILE_TEXT, "CRM_alert_timestamp_epoch": "1e9", "CRM_alert_rsc": "x" * 9999}
+    long = "\U0001f600" * 9999
+    hostile = {"CRM_alert_desc": HOSTILE_TEXT, "CRM_alert_timestamp_epoch": "1e9", "CRM_alert_rsc": long}
+    run_alert(
+        box, **hostile, CRM_alert_status=long, CRM_alert_interval="%s%n", CRM_alert_node="*", CRM_alert_nodeid="-e"
     )
-    inbox.put(told)
     (record,) = drained(tmp_path, box)
-    assert record.facts["desc"] == "a\ufffd]0;owned\ufffd\ufffd[2J\ufffd\ufffdb\ufffd`touch /tmp/x`$(id) k=v"
-    assert "k" not in record.facts
-    assert len(record.facts["rsc"]) == 1000
+    assert record.facts["desc"] == "a\ufffd]0;owned\ufffd\ufffd[2J\ufffd\ufffdb\ufffd`touch /tmp/x`$(id)"
+    assert record.facts["interval"] == "%s%n" and record.facts["node"] == "*" and record.facts["nodeid"] == "-e"
+    assert record.facts["rsc"] == record.facts["status"] == "\U0001f600" * 75
     assert abs(record.at / 1e6 - time.time()) < 60
+
+
+def test_an_alert_with_more_to_say_than_is_read_is_cut(box):
+    names = ("node", "nodeid", "rsc", "task", "interval", "rc", "status", "exec_time", "desc")
+    run_alert(box, **{f"CRM_alert_{name}": "x" * 9999 for name in names})
+    told = told_in(box)
+    assert {name: len(told[name]) for name in names} == {**dict.fromkeys(names, 300), "desc": 2000}
 
 
 def fill(box, tmp_path):

@@ -25,16 +25,21 @@ def needless(
     held: bool = False,
     action: str = "notify",
     node: str = "db1",
+    running: str = "systemd",
 ) -> bool:
     """Asks the script itself, with its directories moved."""
     text = SCRIPT.read_text().replace(hooks.CONFIG, str(tmp_path / "hooks.json"))
     text = (
-        text.replace("/run/hafailover", str(tmp_path))
+        text.replace("/run/hafailover", str(tmp_path)).replace("/proc/", f"{tmp_path}/proc/")
         + '\nif needless "$1"; then echo needless; else echo needed; fi\n'
     )
     (tmp_path / "hooks.json").write_text(configured)
     if held:
         (tmp_path / "db.held").write_text("waiting 1 it waits")
+    for pid, name in enumerate(("bash", running, "crond"), 1):
+        (tmp_path / f"proc/{pid}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"proc/{pid}/comm").write_text(f"{name}\n")
+    (tmp_path / "proc/4").mkdir(exist_ok=True)  # one that has just ended
     kind, _, operation = step.partition("-")
     meta = {
         "on_node": node,
@@ -89,10 +94,20 @@ def test_hooks_hear_of_every_step(tmp_path: Path, step: str) -> None:
     assert not needless(tmp_path, step, promote="db1", configured=configured)
 
 
-def test_only_notifications_of_pacemaker(tmp_path: Path) -> None:
+def test_a_dead_server_needs_no_demotion(tmp_path: Path) -> None:
+    assert needless(tmp_path, "-", action="demote")
+    assert needless(tmp_path, "-", action="demote", running="mariadb-tend")
+    assert not needless(tmp_path, "-", action="demote", running="mariadbd")
+    assert not needless(tmp_path, "-", action="demote", running="mysqld")
+    hooked = '{"version": 1, "services": {"db": {"hooks": {"post-demote": []}}}}'
+    assert not needless(tmp_path, "-", action="demote", configured=hooked)
+
+
+def test_only_what_pacemaker_asks_for(tmp_path: Path) -> None:
     for action in ("monitor", "start", "promote", "meta-data", ""):
         assert not needless(tmp_path, "pre-demote", action=action)
     assert not needless(tmp_path, "pre-demote", node=""), "somebody at a prompt"
+    assert not needless(tmp_path, "-", action="demote", node=""), "somebody at a prompt"
 
 
 def test_the_launcher_goes_on_as_python(tmp_path: Path) -> None:

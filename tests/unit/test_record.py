@@ -51,7 +51,7 @@ class Pacemaker:
 
 def on_db1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pacemaker: Pacemaker, fence_first: bool = False) -> Cluster:
     monkeypatch.setattr(records, "RUN_DIR", str(tmp_path))
-    monkeypatch.setattr(clusters, "Pacemaker", lambda run: pacemaker)
+    monkeypatch.setattr(clusters, "Pacemaker", lambda run, members: pacemaker)
     params = {"nodes": "db1:10.0.0.1 db2:10.0.0.2", "fence_first": fence_first}
     ctx: Any = SimpleNamespace(node="db1", instance="db", params=params)
     return Cluster(ctx)

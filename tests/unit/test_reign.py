@@ -51,7 +51,7 @@ class Pacemaker:
 def on_db2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool) -> tuple[Cluster, Pacemaker]:
     pacemaker = Pacemaker(fails)
     monkeypatch.setattr(records, "RUN_DIR", str(tmp_path))
-    monkeypatch.setattr(clusters, "Pacemaker", lambda run: pacemaker)
+    monkeypatch.setattr(clusters, "Pacemaker", lambda run, members: pacemaker)
     params = {"nodes": "db1:10.0.0.1 db2:10.0.0.2", "fence_first": False}
     ctx: Any = SimpleNamespace(node="db2", instance="db", params=params, event=lambda *_, **__: None)
     return Cluster(ctx), pacemaker
