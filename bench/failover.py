@@ -9,10 +9,12 @@ its stop to its start. Turns are short, and every other one has the opposite ord
     bench/failover.py                                       # makes a lab, a Markdown table
     bench/failover.py --runs 20 --scenario kill-primary -o json
     bench/failover.py --samples FILE                        # again later: the results are those of all times
+    bench/failover.py --samples FILE --runs 0               # only those of earlier times, without a lab
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import statistics
@@ -214,7 +216,18 @@ def main() -> None:
     rows = [row for row in ROWS if not options.scenario or row.name in options.scenario]
     with common.ending("failover"):
         samples = kept(options.samples) if options.samples else []
-    say, before = session.Progress(), len(samples)
+    if options.runs:
+        samples += _measured(options, stacks, rows)
+    with common.ending("failover"):
+        if not samples:
+            raise HafailoverError("nothing was measured")
+    found = results(samples, rows, stacks)
+    common.answer(options, {"results": found}, table(found))
+
+
+def _measured(options: argparse.Namespace, stacks: Sequence[str], rows: Sequence[Row]) -> list[Sample]:
+    """Run what is asked for; each run is kept as soon as it is over."""
+    say, samples = session.Progress(), []
     ledgers = Path(tempfile.mkdtemp(prefix="hafailover-bench-"))
     with (
         common.ending("failover"),
@@ -229,14 +242,11 @@ def main() -> None:
             if options.samples:
                 with options.samples.open("a") as file:
                     file.write(json.dumps(one._asdict()) + "\n")
-        if len(samples) == before:
-            raise HafailoverError("nothing was measured")
-    if any(one.problems for one in samples[before:]):
+    if any(one.problems for one in samples):
         say(f"the ledgers are kept in {ledgers}")
     else:
         shutil.rmtree(ledgers)
-    found = results(samples, rows, stacks)
-    common.answer(options, {"results": found}, table(found))
+    return samples
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Runs on a real lab as root; the resources of the cluster are not the subject here.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from hafailover.vagrant.lab import Lab, Options
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROGRAM = str(ROOT / "bin" / "hafailover")
+MEMBERS = str(Path(__file__).with_name("programs") / "members.py")
 
 # No service: the cluster of a lab that only tests the lab is formed sooner.
 BARE = """
@@ -96,6 +98,23 @@ def reaches(lab, node, address):
     return lab.exec(node, ["ping", "-c1", "-W1", address], timeout=10).returncode == 0
 
 
+def members(lab, node, *words):
+    """What Corosync's library says there twice, and what its program does: [quorate, ids]."""
+    done = lab.exec(node, ["python3", "-B", MEMBERS, *words], timeout=60, check=True)
+    return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def frozen(lab, node, program):
+    """``program`` does not answer there, and goes on afterwards."""
+    (pid,) = lab.exec(node, ["pidof", program], check=True).stdout.split()
+    lab.exec(node, ["kill", "-STOP", pid], check=True)
+    try:
+        yield
+    finally:
+        lab.exec(node, ["kill", "-CONT", pid], check=True)
+
+
 def await_fencing(lab, node, since, timeout=60):
     def fenced():
         return next((t for t, who, what in lab.fence_log() if who == node and what == "off" and t > since), None)
@@ -143,6 +162,18 @@ def test_the_quorum_device_votes(lab):
     assert "Total votes:      3" in votes
 
 
+def test_corosyncs_library_says_what_its_program_says(lab):
+    told = members(lab, "n1")
+    assert told["first"] == told["again"] == told["program"] == [True, ["1", "2"]]
+    lab.exec("n2", ["systemctl", "stop", "pacemaker", "corosync-qdevice", "corosync"], timeout=120, check=True)
+    try:
+        assert members(lab, "n1")["first"] == [True, ["1"]], "as soon as it has left"
+        nobody = members(lab, "n2", "library")
+        assert (nobody["first"], nobody["again"]) == (None, None) and nobody["took"] < 2
+    finally:
+        lab.exec("n2", ["systemctl", "start", "corosync", "corosync-qdevice", "pacemaker"], timeout=120, check=True)
+
+
 def test_a_cut_node_reaches_nobody_and_nobody_it(lab):
     lab.exec("n1", ["crm_attribute", "--name=stonith-enabled", "--update=false"], check=True)
     try:
@@ -154,6 +185,11 @@ def test_a_cut_node_reaches_nobody_and_nobody_it(lab):
         refused = lab.exec("n2", ["fence_lab", "--action=off", "--plug=n1"])
         assert refused.returncode != 0
         assert "does not reach the power switch" in refused.stderr
+        host.wait("n2 is alone", 30, lambda: members(lab, "n2")["program"] == [False, ["2"]] or None)
+        assert members(lab, "n2")["first"] == [False, ["2"]]
+        with frozen(lab, "n2", "corosync"):
+            asked = members(lab, "n2", "library")
+        assert (asked["first"], asked["again"]) == (None, None), "it hangs, and whoever asks does not"
         lab.heal("n2")
         host.wait("n2 reaches n1", 10, lambda: reaches(lab, "n2", "10.78.0.1") or None)
         assert [f"{e.node} {e.action}" for e in lab.power_log()][-3:] == ["quorum cut", "n2 cut", "n2 heal"]
