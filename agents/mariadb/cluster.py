@@ -77,6 +77,10 @@ class Cluster:
         """Publish ``what`` of this node for the other nodes."""
         self.pacemaker.publish(f"{self.group}-{what}", value)
 
+    def withdraw(self, what: str) -> None:
+        """Take back ``what`` of this node, if anything was published."""
+        self.pacemaker.withdraw(f"{self.group}-{what}")
+
     def published(self, what: str) -> dict[str, str]:
         """``what`` as each node has published it."""
         return dict(self.pacemaker.published(f"{self.group}-{what}"))

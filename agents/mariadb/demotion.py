@@ -78,7 +78,7 @@ def kill_instead(ctx: Context, cluster: Cluster, unit: Unit, why: str) -> int:
         )
     try:
         # Where it stood by its own word may count what nobody has acknowledged, and no successor could reach that.
-        cluster.publish("final", "")
+        cluster.withdraw("final")
         cluster.publish_for_epoch("killed", cluster.journal().epoch, why)
     except (PacemakerError, JournalError) as error:
         ctx.log("warning", f"nobody could be told why: {error}")

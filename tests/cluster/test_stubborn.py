@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 from hafailover.vagrant.lab import Lab
 from labs import until
-from pair import UNIT, healthy, other, status
+from pair import UNIT, healthy, other, published, status
 from stubborn import RUNS, Writer, ask, end, events, make, primary, promoted, prove, reason, session, sql, switchover
 
 NAME = "stubborntest"
@@ -112,6 +112,7 @@ def test_a_privileged_writer_that_reconnects_at_once(lab: Lab, writer: Writer) -
         assert any(step["name"] == "killed" and "in spite of read_only" in step["says"] for step in outcome["steps"]), (
             outcome
         )
+        assert published(lab, old, "final") == "", "its successor must not have to reach what nobody acknowledged"
     # As a replica it takes what root writes, as every replica does: that is found, and for a person to decide about.
     until(
         "it is settled",
