@@ -101,6 +101,9 @@ class Paper(Pacemaker):
     def publish(self, name: str, value: str) -> None:
         self.attributes[self._node, self._key(name)] = value
 
+    def withdraw(self, name: str) -> None:
+        self.attributes.pop((self._node, self._key(name)), None)
+
     def set_property(self, group: str, name: str, value: str) -> None:
         self.properties[name] = value
 
@@ -118,7 +121,7 @@ class Paper(Pacemaker):
 
 
 # Wherever the agent makes a Cluster: its tools are run by a method of that Cluster.
-clusters.Pacemaker = lambda run: Paper(run.__self__.node)  # type: ignore[assignment,misc]
+clusters.Pacemaker = lambda run, members: Paper(run.__self__.node)  # type: ignore[assignment,misc]
 
 
 class Server:
