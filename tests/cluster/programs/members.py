@@ -3,10 +3,15 @@
 import json
 import sys
 import time
+from pathlib import Path
+from types import ModuleType
 
-from hafailover.crm import local
-from hafailover.crm.corosync_quorum import Quorum
-from hafailover.crm.pacemaker import Membership, Pacemaker
+package = sys.modules.setdefault("hafailover", ModuleType("hafailover"))
+package.__path__ = [str(Path(__file__).resolve().parents[3])]
+
+from hafailover.crm import local  # noqa: E402
+from hafailover.crm.corosync_quorum import Quorum  # noqa: E402
+from hafailover.crm.pacemaker import Membership, Pacemaker  # noqa: E402
 
 
 def _told(members: Membership | None) -> object:
