@@ -22,11 +22,13 @@ import common
 import failover
 from hafailover.crm.drill.stacks import Hafailover
 from hafailover.crm.errors import UsageError
+from hafailover.vagrant import assembly
 from hafailover.vagrant.drill import session
 from hafailover.vagrant.lab import Lab
 
 LAB = "growth"
 SCENARIOS = ("kill-primary", "switchover")
+_HEALTHY = 120.0  # seconds
 MONITORS = ("ocf:hafailover:mariadb (Promoted)", "ocf:heartbeat:mysql (Promoted)")
 
 
@@ -109,6 +111,8 @@ def measure(size: Size, runs: int, scratch: Path, say: session.Progress) -> tupl
     with session.lab(LAB, say, file) as lab:
         _add(lab, size.extras)
         samples = list(failover.measure(lab, stacks, rows, runs, max(1, runs // 2), directory, say))
+        # Ours have just been put back, and have to find a primary again.
+        assembly.await_health(lab, _HEALTHY, say)
         primary = agent_cost.primary(lab)
         costs = agent_cost.measure(lab, primary, promoted=True, runs=10 * runs)
     results = {(one.scenario, one.agents): one for one in failover.results(samples, rows, stacks)}
