@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """What one monitor costs: our agents and the stock ones, side by side on the nodes of a lab.
 
-Every agent looks at the same thing (the lab's database, its virtual address, its broker, its volume, its cache) with the
-environment that Pacemaker gives to a recurring monitor. The agents take turns, so that whatever else the machine does falls on
-all of them. Processor time is that of the agent and of everything it starts and waits for.
+Every agent looks at the same thing (the lab's database, its virtual address, its broker, its mount, its volume, its cache) with the
+environment that Pacemaker gives to a recurring monitor, while the cluster is in maintenance. The agents take turns, so that whatever
+else the machine does falls on all of them. Processor time is that of the agent and of everything it starts and waits for.
 
     bin/hafailover lab up
     bench/agent_cost.py                      # a Markdown table
@@ -53,12 +53,14 @@ class Subject(NamedTuple):
     params: dict[str, str]
     meta: dict[str, str]
     expected: int
+    depth: int = 0
 
     def command(self) -> tuple[list[str], dict[str, str]]:
         """Its command line, and what Pacemaker would add to its environment."""
         environment = {"OCF_ROOT": "/usr/lib/ocf", "OCF_RESOURCE_INSTANCE": self.instance, "OCF_RA_VERSION_MAJOR": "1"}
         environment |= {f"OCF_RESKEY_{name}": value for name, value in self.params.items()}
         environment |= {f"OCF_RESKEY_CRM_meta_{name}": value for name, value in self.meta.items()}
+        environment |= {"OCF_CHECK_LEVEL": str(self.depth)} if self.depth else {}
         return [f"{OCF}/{self.agent.replace(':', '/')}", "monitor"], environment
 
 
@@ -83,12 +85,21 @@ def parameters(lab: Lab, node: str, resource: str) -> dict[str, str]:
     return {str(item.get("name")): str(item.get("value")) for item in attributes if item.get("id") in names}
 
 
-def subjects(lab: Lab, node: str, promoted: bool) -> list[Subject]:
-    """What is measured on a node, of what the lab has: database, address, broker, volume, cache."""
+class Role(NamedTuple):
+    """Where the database named ``db`` is promoted, and the id of the address that goes with it; empty where there is none."""
+
+    primary: str
+    address: str
+
+
+def subjects(lab: Lab, node: str, role: Role) -> list[Subject]:
+    """What is measured on a node, of what the lab has: database, address, broker, mount, volume, cache."""
     there = lab.exec(node, ["crm_resource", "--list-raw"], check=True).stdout.split()
     names = {name.partition(":")[0] for name in there}
-    found = _database(lab, node, promoted) if "db" in names else []
+    found = _database(lab, node, promoted=node == role.primary) if "db" in names else []
+    found += _address(lab, node, role.address) if role.address and node == role.primary else []
     found += _broker(lab, node) if "mq" in names else []
+    found += _mount(lab, node) if "mnt-packs" in names else []
     found += _volume(lab, node) if "files-content" in names else []
     return found + (_cache(lab, node) if "cache" in names else [])
 
@@ -112,6 +123,20 @@ def _broker(lab: Lab, node: str) -> list[Subject]:
     ]
 
 
+def _mount(lab: Lab, node: str) -> list[Subject]:
+    """The monitor of a mount, which asks the server, and those of the stock agent: a look at the mount table, and a file written."""
+    ours = parameters(lab, node, "mnt-packs")
+    meta = {"timeout": "30000", "interval": "10000", "on_node": node, "clone": "0", "clone_max": "2"}
+    # Whatever mounts it in a lab, the stock agent takes the way that it takes for NFS.
+    stock = {"device": f"{ours['server']}:{ours['export']}", "directory": ours["directory"], "fstype": "nfs4"}
+    title = "ocf:heartbeat:Filesystem"
+    return [
+        Subject("ocf:hafailover:nfsmount", "hafailover:nfsmount", "mnt-packs", ours, meta, SUCCESS),
+        Subject(title, "heartbeat:Filesystem", "bench", stock, meta, SUCCESS),
+        Subject(f"{title}, depth 20", "heartbeat:Filesystem", "bench", stock, meta, SUCCESS, depth=20),
+    ]
+
+
 def _volume(lab: Lab, node: str) -> list[Subject]:
     """The monitors of a GlusterFS daemon and volume, and those of GlusterFS's own agents, which look for processes alone."""
     meta = {"timeout": "60000", "interval": "10000", "on_node": node, "clone": "0", "clone_max": "3"}
@@ -126,7 +151,7 @@ def _volume(lab: Lab, node: str) -> list[Subject]:
 
 
 def _database(lab: Lab, node: str, promoted: bool) -> list[Subject]:
-    """The database in its role, and where the address is, the address."""
+    """The database in its role."""
     database = parameters(lab, node, "db")
     role, interval = ("Promoted", "2000") if promoted else ("Unpromoted", "3000")
     meta = {"timeout": "20000", "interval": interval, "role": role, "on_node": node, "promoted_max": "1"}
@@ -140,41 +165,43 @@ def _database(lab: Lab, node: str, promoted: bool) -> list[Subject]:
         "replication_user": "root",  # by the socket, which asks for no password
     }
     expected = PROMOTED if promoted else SUCCESS
-    found = [
+    return [
         Subject(f"ocf:hafailover:mariadb ({role})", "hafailover:mariadb", "db", database, meta, expected),
         Subject(f"ocf:heartbeat:mysql ({role})", "heartbeat:mysql", "bench", stock, meta, expected),
     ]
-    if promoted:
-        ip, _, prefix = parameters(lab, node, "vip")["ip"].partition("/")
-        meta = {"timeout": "20000", "interval": "10000", "on_node": node}
-        ours = {**parameters(lab, node, "vip")}
-        found += [
-            Subject("ocf:hafailover:vip", "hafailover:vip", "vip", ours, meta, SUCCESS),
-            Subject("ocf:hafailover:vip, watch=false", "hafailover:vip", "vip", {**ours, "watch": "0"}, meta, SUCCESS),
-            Subject(
-                "ocf:heartbeat:IPaddr2",
-                "heartbeat:IPaddr2",
-                "bench",
-                {"ip": ip, **({"cidr_netmask": prefix} if prefix else {})},
-                meta,
-                SUCCESS,
-            ),
-        ]
-    return found
 
 
-def measure(lab: Lab, node: str, promoted: bool, runs: int) -> list[Cost]:
+def _address(lab: Lab, node: str, resource: str) -> list[Subject]:
+    """The address, watched between the monitors and not, and the stock agent's monitor of it."""
+    ours = parameters(lab, node, resource)
+    ip, _, prefix = ours["ip"].partition("/")
+    prefix = ours.get("cidr_netmask", prefix)
+    stock = {"ip": ip, **({"cidr_netmask": prefix} if prefix else {})}
+    meta = {"timeout": "20000", "interval": "10000", "on_node": node}
+    return [
+        Subject("ocf:hafailover:vip", "hafailover:vip", resource, ours, meta, SUCCESS),
+        Subject("ocf:hafailover:vip, watch=false", "hafailover:vip", resource, {**ours, "watch": "0"}, meta, SUCCESS),
+        Subject("ocf:heartbeat:IPaddr2", "heartbeat:IPaddr2", "bench", stock, meta, SUCCESS),
+    ]
+
+
+def measure(lab: Lab, node: str, role: Role, runs: int) -> list[Cost]:
     """The costs on one node. HafailoverError if an agent does not say what a healthy one would say."""
-    chosen = subjects(lab, node, promoted)
+    chosen = subjects(lab, node, role)
     if not chosen:
         raise HafailoverError(
-            "the lab has no database named db, no broker named mq, no volume named files-content and no cache named cache to measure"
+            "the lab has nothing to measure: no database db, broker mq, mount mnt-packs, volume files-content or cache cache"
         )
     task = {"runs": runs + 1, "commands": [subject.command() for subject in chosen]}
     argv = ["/usr/bin/python3", "-c", MEASURE]
+    # The cluster's own monitors would run between these, and what either published the other would publish again: to a monitor that has
+    # another parent, the attribute daemon is another one.
+    maintenance = ["crm_attribute", "-t", "crm_config", "-n", "maintenance-mode"]
+    lab.exec(node, [*maintenance, "-v", "true"], check=True)
     try:
         answer = lab.exec(node, argv, timeout=60 + 30 * runs, input=json.dumps(task), check=True)
     finally:
+        lab.exec(node, [*maintenance, "-D"])
         # ocf:heartbeat:mysql gives its resource, which the cluster does not have, a score in each monitor.
         lab.exec(node, ["crm_attribute", "-N", node, "-l", "reboot", "-n", "master-bench", "-D"])
         # And ocf:heartbeat:rabbitmq-cluster notes the name of the broker.
@@ -191,10 +218,14 @@ def measure(lab: Lab, node: str, promoted: bool, runs: int) -> list[Cost]:
     return costs
 
 
-def primary(lab: Lab) -> str:
-    """The node that the address is on, which is the promoted one; an empty text if the lab has no address."""
-    answer = lab.exec(lab.cluster_nodes[0], ["crm_resource", "-W", "-r", "vip", "-Q"]).stdout
-    return answer.split()[-1] if answer.strip() else ""
+def role(lab: Lab) -> Role:
+    """Who is promoted, as ``hafailover status`` says. HafailoverError if a database has no primary at the moment."""
+    told = json.loads(lab.exec(lab.cluster_nodes[0], ["hafailover", "status", "-o", "json"]).stdout)
+    primaries = [service["primary"] for service in told["services"] if service["name"] == "db"]
+    if primaries == [""]:
+        raise HafailoverError("db has no primary now: wait until 'hafailover status' on a node says that it has")
+    addresses = [address["id"] for address in told["addresses"] if address["follows"] == "db"]
+    return Role(*(next(iter(found), "") for found in (primaries, addresses)))
 
 
 def table(costs: Sequence[Cost]) -> str:
@@ -211,8 +242,8 @@ def main() -> None:
     options = parser.parse_args()
     with common.ending("agent_cost"):
         lab = common.lab(options.lab)
-        promoted = primary(lab)
-        costs = [cost for node in lab.data_nodes for cost in measure(lab, node, node == promoted, options.runs)]
+        now = role(lab)
+        costs = [cost for node in lab.data_nodes for cost in measure(lab, node, now, options.runs)]
     common.answer(options, costs, table(costs))
 
 

@@ -113,8 +113,8 @@ def measure(size: Size, runs: int, scratch: Path, say: session.Progress) -> tupl
         samples = list(failover.measure(lab, stacks, rows, runs, max(1, runs // 2), directory, say))
         # Ours have just been put back, and have to find a primary again.
         assembly.await_health(lab, _HEALTHY, say)
-        primary = agent_cost.primary(lab)
-        costs = agent_cost.measure(lab, primary, promoted=True, runs=10 * runs)
+        now = agent_cost.role(lab)
+        costs = agent_cost.measure(lab, now.primary, now, runs=10 * runs)
     results = {(one.scenario, one.agents): one for one in failover.results(samples, rows, stacks)}
     found = []
     for row in rows:
