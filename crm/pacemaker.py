@@ -141,18 +141,19 @@ class Pacemaker:
         return text.rpartition("=")[2].strip() == "1"
 
     def score(self, resource: str, node: str) -> int | None:
-        """The promotion score of ``resource`` on ``node``, or None."""
+        """The promotion score of ``resource`` on ``node``; None when it has none, or one that is no number."""
         argv = ["crm_attribute", f"--promotion={resource}", "-N", node, "-l", "reboot", "-G", "-q"]
-        text = self._tool(argv, absent="")
-        if not text:
-            return None
-        signless = text.lstrip("+-")
-        if signless.upper() == "INFINITY":
-            return -1000000 if text.startswith("-") else 1000000
-        try:
-            return int(text)
-        except ValueError:
-            raise PacemakerError(f"the promotion score of {resource} on {node} is {text!r}") from None
+        return _score(self._tool(argv, absent=""))
+
+    def property_and_score(self, group: str, name: str, resource: str, node: str) -> tuple[str | None, int | None]:
+        """:meth:`property` and :meth:`score` from one reading of this node's copy of the CIB: one program where they would take two."""
+        state = f"//node_state[@uname='{node}']/transient_attributes/instance_attributes"
+        xpath = f"//nvpair[@id='{group}-{name}'] | {state}/nvpair[@name='master-{resource}']"
+        text = self._tool(["cibadmin", "-Q", "-n", "-A", xpath], absent="")
+        found: dict[bool, str | None] = {}
+        for element in text.split("<nvpair ")[1:]:
+            found[f' name="master-{resource}"' in element] = _value(element)
+        return found.get(False), _score(found.get(True) or "")
 
     def being_promoted(self, resource: str) -> bool:
         """Tell whether the cluster is promoting an instance of ``resource`` just now (it records an operation while it runs)."""
@@ -254,6 +255,16 @@ def _membership(said: str) -> Membership:
     if quorate is None or not ids:
         raise PacemakerError("corosync-quorumtool does not say who is a member")
     return Membership(quorate, frozenset(ids))
+
+
+def _score(text: str) -> int | None:
+    """Read a promotion score. Pacemaker takes for 0 what is no number: that is as good as none, and whoever finds none sets it."""
+    if text.lstrip("+-").upper() == "INFINITY":
+        return -1000000 if text.startswith("-") else 1000000
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 def _value(element: str) -> str | None:

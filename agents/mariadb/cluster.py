@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hafailover.crm.corosync_quorum import Quorum
     from hafailover.crm.pacemaker import Membership
 
+_SCORE_HOLDS = 1.0  # seconds for which the score that was read with the journal is taken for the one that is set
 _HAND_OVER = 10.0  # seconds in which Pacemaker has surely begun to demote a primary that gave up its role
 
 
@@ -36,6 +37,7 @@ class Cluster:
         self.pacemaker = Pacemaker(self.run, members=self._members)
         self._ctx = ctx
         self._quorum: Quorum | None = None
+        self._score: tuple[float, int | None] | None = None  # when it was read (monotonic), and this node's
         self.group = f"hafailover-{ctx.instance}"
         self.nodes = tuple(addresses(ctx.params["nodes"]))
         self.records = Records(self, ctx)
@@ -57,7 +59,10 @@ class Cluster:
 
     def journal(self) -> Journal:
         """The promotion journal in this node's CIB; JournalError when it must not be trusted."""
-        return journal.read(self.pacemaker.property(self.group, JOURNAL))
+        # Each monitor wants both, and each program that it starts costs it a third of what it does itself.
+        text, score = self.pacemaker.property_and_score(self.group, JOURNAL, self.resource, self.node)
+        self._score = (time.monotonic(), score)
+        return journal.read(text)
 
     def tell_users(self, entry: Journal) -> None:
         """Tell the services of this node that use the database when its primary is another: their connections are worth nothing."""
@@ -105,8 +110,13 @@ class Cluster:
         """Set this node's promotion score if it differs; True when it was changed.
 
         A score above the in-sync one on a node that may be promoted is a person's request for a switchover: it is left alone.
+        What was read with the journal a moment ago counts: what somebody sets meanwhile is seen by the next monitor.
         """
-        current = self.pacemaker.score(self.resource, self.node)
+        read, self._score = self._score, None
+        if read is not None and time.monotonic() - read[0] < _SCORE_HOLDS:
+            current = read[1]
+        else:
+            current = self.pacemaker.score(self.resource, self.node)
         if current == score:
             return False
         if score == decide.SCORE_IN_SYNC and current == decide.SCORE_REQUESTED:

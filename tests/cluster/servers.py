@@ -89,6 +89,9 @@ class Paper(Pacemaker):
     def property(self, group: str, name: str) -> str | None:
         return self.properties.get(name)
 
+    def property_and_score(self, group: str, name: str, resource: str, node: str) -> tuple[str | None, int | None]:
+        return self.properties.get(name), self.scores.get(node)
+
     def property_on(self, node: str, group: str, name: str, timeout: float) -> str | None:
         return self.properties.get(name)
 

@@ -58,3 +58,24 @@ def test_no_answer_is_an_error(said: str) -> None:
 def test_a_view_has_the_ids_of_the_nodes() -> None:
     view = pacemaker(STATES).view("group", "name")
     assert (view.ids, view.joined, view.clean_down) == ({"db1": "1", "db2": "2"}, {"db1"}, {"db2"})
+
+
+PROPERTY = '<nvpair id="hafailover-db-journal" name="journal" value="v=1 why=&quot; name=&quot;master-db&quot;"/>'
+SCORE = '<nvpair id="status-1-master-db" name="master-db" value="{}"/>'
+
+
+@pytest.mark.parametrize(
+    ("out", "found"),
+    [
+        (f"<xpath-query>\n  {PROPERTY}\n  {SCORE.format(50)}\n</xpath-query>", ('v=1 why=" name="master-db"', 50)),
+        (f"<xpath-query>{SCORE.format('-INFINITY')}{PROPERTY}</xpath-query>", ('v=1 why=" name="master-db"', -1000000)),
+        (PROPERTY, ('v=1 why=" name="master-db"', None)),
+        (SCORE.format("+infinity"), (None, 1000000)),
+        (SCORE.format("much"), (None, None)),
+        ("", (None, None)),
+    ],
+    ids=["both", "the other way round", "no score", "no property", "no number", "neither"],
+)
+def test_a_property_and_a_score_in_one_reading(out: str, found: tuple[str | None, int | None]) -> None:
+    rc = 0 if out else 105
+    assert pacemaker(out, rc).property_and_score("hafailover-db", "journal", "db", "db1") == found
