@@ -47,7 +47,14 @@ def awaited(lab: Lab, node: str, kind: str, since: float, outcome: str = "", why
         some = [one for one in entries(lab, node, kind, since) if outcome in one["outcome"] and why in one["why"]]
         return some[-1] if some else None
 
-    entry: dict[str, Any] = until(f"{node} tells of a {kind} ({outcome})", found)
+    try:
+        entry: dict[str, Any] = until(f"{node} tells of a {kind} ({outcome})", found)
+    except AssertionError as error:
+        told = [
+            (one["kind"], one["at"] - since, one["outcome"], names(one))
+            for one in history(lab, node, "--all")["entries"][-4:]
+        ]
+        raise AssertionError(f"{error}; the newest that it tells, with seconds since then: {told}") from None
     return entry
 
 
